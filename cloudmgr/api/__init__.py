@@ -1,0 +1,1 @@
+"""JSON routers: translate, call one service, answer."""

@@ -1,0 +1,1 @@
+"""Pure rules and words: no database, no network, standard library only."""

@@ -1,0 +1,133 @@
+"""Refusals: each has a stable code, a safe message that can be translated, and a half for operators.
+
+The HTTP status of a code stands in `cloudmgr/http/errors.py` and nowhere else; every code has a heading in docs/errors.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from cloudmgr.domain.messages import Message
+
+
+class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
+    """Something asked for cannot be done, for a reason the asker may read.
+
+    `template` with `params` is what the asker sees; `detail` is for operators only; `field` names the input
+    field at fault (dotted path); `errors` lists further findings, each a JSON-able mapping; `extra` is merged
+    into the problem document.
+    """
+
+    code: ClassVar[str] = "refused"
+
+    def __init__(
+        self,
+        template: str,
+        *,
+        detail: str = "",
+        field: str | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
+        extra: Mapping[str, Any] | None = None,
+        **params: Any,
+    ) -> None:
+        self.message = Message(template, params)
+        self.detail = detail
+        self.field = field
+        self.errors = list(errors)
+        self.extra = dict(extra or {})
+        super().__init__(str(self.message))
+
+
+class InvalidInput(Refusal):
+    """The input breaks a rule; `field` or `errors[].field` says where."""
+
+    code = "invalid"
+
+
+class NotFound(Refusal):
+    """No such thing, or not yours to know of."""
+
+    code = "not_found"
+
+
+class Forbidden(Refusal):
+    """You may see it, but not do this."""
+
+    code = "forbidden"
+
+
+class OwnRequest(Refusal):
+    """Nobody decides on a request of their own, whatever roles they hold."""
+
+    code = "own_request"
+
+
+class NotAuthenticated(Refusal):
+    """No valid session or token."""
+
+    code = "unauthenticated"
+
+
+class BadCredentials(Refusal):
+    """Unknown user or wrong password: one answer for both."""
+
+    code = "bad_credentials"
+
+
+class Locked(Refusal):
+    """Too many failed attempts from this account or address."""
+
+    code = "locked"
+
+
+class PasswordExpired(Refusal):
+    """A new password must be set before anything else."""
+
+    code = "password_change_required"
+
+
+class Conflict(Refusal):
+    """The thing is not in a state that allows this."""
+
+    code = "conflict"
+
+
+class StaleVersion(Refusal):
+    """Somebody else changed it first."""
+
+    code = "stale"
+
+
+class ArchMismatch(Refusal):
+    """An image or zone of the asked architecture does not exist."""
+
+    code = "arch_mismatch"
+
+
+class ClassificationRefused(Refusal):
+    """Classified systems and MLPS level 4 and above may not use this platform."""
+
+    code = "classification_refused"
+
+
+class Unsupported(Refusal):
+    """The backend cannot do this."""
+
+    code = "unsupported"
+
+
+class IdempotencyMismatch(Refusal):
+    """The key was used with another body."""
+
+    code = "idempotency_mismatch"
+
+
+class InProgress(Refusal):
+    """The same call is still running."""
+
+    code = "in_progress"
+
+
+class Overloaded(Refusal):
+    """Too busy now; try again shortly."""
+
+    code = "overloaded"

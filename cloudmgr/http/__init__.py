@@ -1,0 +1,1 @@
+"""What API and console share at the HTTP edge."""

@@ -1,0 +1,1 @@
+"""SQLModel tables and their constraints: no queries."""

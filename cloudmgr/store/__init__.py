@@ -1,0 +1,1 @@
+"""All SQL outside quotas/, one module per noun: no decisions."""

@@ -1,0 +1,1 @@
+"""Durable stories on DBOS, one file a story."""

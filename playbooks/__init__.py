@@ -1,0 +1,1 @@
+"""Ansible content: roles, playbooks and the catalogue that describes them."""

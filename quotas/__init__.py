@@ -1,0 +1,1 @@
+"""The quota ledger: accounts, limits, reservations, entries, prover. Knows no clouds."""
