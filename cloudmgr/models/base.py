@@ -1,0 +1,55 @@
+"""What every table shares: naming of constraints, identifiers, JSON, closed sets as CHECK constraints."""
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from cloudmgr.domain import clock
+from cloudmgr.domain.ids import new_id
+
+Json = sa.JSON().with_variant(JSONB(), "postgresql")
+"""JSON text on SQLite, jsonb on PostgreSQL."""
+
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def id_field() -> Any:
+    """Return a primary key of our own making, ordered by time."""
+    return Field(default_factory=new_id, primary_key=True)
+
+
+def made_at() -> Any:
+    """Return a column filled with the present moment."""
+    return Field(default_factory=clock.now, nullable=False)
+
+
+def json_field(default: Any = None) -> Any:
+    """Return a JSON column; `default` is a factory such as dict or list, or None for a nullable column."""
+    if default is None:
+        return Field(default=None, sa_column=sa.Column(Json, nullable=True))
+    return Field(default_factory=default, sa_column=sa.Column(Json, nullable=False))
+
+
+def one_of(column: str, values: type[StrEnum] | Iterable[str]) -> sa.CheckConstraint:
+    """Return a CHECK constraint that closes a text column to the given values."""
+    listed = ", ".join("'" + str(value).replace("'", "''") + "'" for value in values)
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+class Row(SQLModel):
+    """Base of tables with an id and a birth date. `table=True` validates nothing: input models do that at the edge."""
+
+    id: uuid.UUID = id_field()
+    created_at: datetime = made_at()

@@ -1,0 +1,34 @@
+"""Base of every command object: strict types, unknown fields refused, text trimmed and free of control characters."""
+
+import unicodedata
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic_core import PydanticCustomError
+
+MAX_CODE, MAX_NAME = 64, 200
+
+
+def _plain(text: str) -> str:
+    for character in text:
+        if unicodedata.category(character) in {"Cc", "Cs"} and character not in "\n\t":
+            raise PydanticCustomError("control_character", "Text must not hold control characters.")
+    return text
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_plain)]
+"""Trimmed text without control characters."""
+Name = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_NAME)]
+Code = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CODE)]
+DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Phone = Annotated[Text, StringConstraints(pattern=r"^[0-9+() -]{0,32}$")]
+
+
+class Input(BaseModel):
+    """A command as it came in. JSON numbers are not strings and strings are not numbers; UUIDs and dates are text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    def changes(self) -> dict[str, Any]:
+        """Return only what was given, for PATCH."""
+        return self.model_dump(exclude_unset=True)

@@ -1,0 +1,147 @@
+"""Settings: one TOML file and the environment, validated once, frozen, passed on; there is no module-level instance.
+
+Sources, later wins: `cloudmgr.toml` in the data directory, then `CLOUDMGR_SECTION__KEY` in the environment. An unknown key
+is refused by name. Every setting has a heading in docs/operating.md (a guard test holds them together).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Database(Section):
+    url: str | None = None
+    """SQLAlchemy URL; none means `cloudmgr.db` in the data directory."""
+    pool_size: int = Field(default=10, ge=2, le=100)
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    """SQLite only: FULL survives power loss; NORMAL may lose the last commits then (not on a kill)."""
+
+
+class Web(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses whose X-Forwarded-* headers are believed."""
+    threads: int = Field(default=16, ge=2, le=200)
+    max_waiting: int = Field(default=256, ge=1)
+    """Requests admitted at once; one more is answered 503 with Retry-After."""
+    body_limit_bytes: int = Field(default=1024 * 1024, ge=1024)
+    event_streams: int = Field(default=200, ge=1)
+    title: str = "统一云管平台"
+
+
+class WorkerSection(Section):
+    listen: str | None = None
+    """host:port of a worker's own /metrics, /readyz; none in the embedded process."""
+    request_concurrency: int = Field(default=16, ge=1, le=200)
+    server_concurrency: int = Field(default=16, ge=1, le=200)
+    poll_s: float = Field(default=1.0, ge=0.05, le=60)
+    boot_timeout_s: float = Field(default=900, ge=1)
+    boot_poll_s: float = Field(default=2.0, ge=0.05)
+    health_interval_s: float = Field(default=30, ge=1)
+    playbook_timeout_s: float = Field(default=3600, ge=10)
+    ansible_command_prefix: tuple[str, ...] = ()
+    """Put before ansible-playbook, e.g. to enter a network namespace."""
+    ansible_forks: int = Field(default=4, ge=1, le=100)
+    executor_id: str | None = None
+    """Unique per replica; by default made anew at each start on PostgreSQL and `embedded` on SQLite."""
+
+
+class Security(Section):
+    key_file: Path | None = None
+    """Key that seals secrets at rest; none means `secret.key` in the data directory, made at init."""
+    session_idle_minutes: int = Field(default=30, ge=1, le=480)
+    session_absolute_hours: int = Field(default=8, ge=1, le=24)
+    token_hours: int = Field(default=12, ge=1, le=24 * 90)
+    lock_after_failures: int = Field(default=5, ge=3, le=10)
+    lock_minutes: int = Field(default=30, ge=1, le=1440)
+    source_lock_after_failures: int = Field(default=30, ge=5, le=1000)
+    password_min_length: int = Field(default=8, ge=8, le=64)
+    admin_password_min_length: int = Field(default=12, ge=8, le=64)
+    password_max_days: int = Field(default=90, ge=1, le=3650)
+    rate_limits: bool = True
+    """Locks after failed logins; off only in the demo."""
+
+
+class Policy(Section):
+    lease_max_days: int = Field(default=3 * 366, ge=1)
+    lease_reminder_days: tuple[int, ...] = (60, 30, 7)
+    event_retention_days: int = Field(default=400, ge=190)
+    playbook_event_retention_days: int = Field(default=200, ge=1)
+    workflow_retention_days: int = Field(default=30, ge=1)
+    idempotency_hours: int = Field(default=24, ge=1, le=24)
+    audit_retention_days: int = Field(default=400, ge=190)
+    """Audit events are kept at least this long; nothing here deletes them."""
+    prefer_xinchuang: bool = True
+
+
+class Log(Section):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["json", "text"] = "json"
+
+
+class Settings(BaseSettings):
+    """Everything a process is told. `backends` stays uninterpreted here: the worker validates it by the driver's model."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CLOUDMGR_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    data_dir: Path = Path("cloudmgr-data")
+    database: Database = Database()
+    web: Web = Web()
+    worker: WorkerSection = WorkerSection()
+    security: Security = Security()
+    policy: Policy = Policy()
+    log: Log = Log()
+    backends: tuple[Mapping[str, Any], ...] = ()
+    playbooks_dirs: tuple[Path, ...] = ()
+    """Further folders with catalog/*.yml beside the built-in playbooks."""
+    demo: bool = False
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL, with the default filled in."""
+        return self.database.url or f"sqlite:///{self.data_dir.absolute() / 'cloudmgr.db'}"
+
+    @property
+    def key_file(self) -> Path:
+        """Where the sealing key lies."""
+        return self.security.key_file or self.data_dir / "secret.key"
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this installation is the embedded kind."""
+        return self.database_url.startswith("sqlite")
+
+
+def load_settings(data_dir: Path, **overrides: Any) -> Settings:
+    """Read `data_dir/cloudmgr.toml` (if there) and the environment; `overrides` win over both.
+
+    Raises:
+        pydantic.ValidationError: a key is unknown or malformed; the message names it.
+    """
+    toml = data_dir / "cloudmgr.toml"
+
+    class FromFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=toml)
+
+    return FromFile(data_dir=data_dir, **overrides)

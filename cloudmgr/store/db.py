@@ -1,0 +1,79 @@
+"""Engines and sessions on SQLite and PostgreSQL, with the same guarantees on both."""
+
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlmodel import Session
+
+_SUBSEC_SINCE = (3, 42)
+_BUSY_TIMEOUT_MS = 30_000
+
+
+def make_engine(url: str, *, pool_size: int = 10, synchronous: str = "FULL", application_name: str = "cloudmgr") -> sa.Engine:
+    """Create the engine for a database URL.
+
+    SQLite: WAL, IMMEDIATE transactions, foreign keys, 30 s busy timeout, `synchronous` FULL or NORMAL; a function that
+    Debian 12's SQLite lacks and DBOS needs is registered. PostgreSQL: psycopg 3, READ COMMITTED (the ledger orders its
+    own locks), connections checked before use.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = sa.create_engine(
+            parsed, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000}
+        )
+        event.listen(engine, "connect", _sqlite_hook(synchronous))
+        return engine
+    parsed = parsed.set(drivername="postgresql+psycopg")
+    return sa.create_engine(
+        parsed,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",
+        connect_args={"application_name": application_name, "connect_timeout": 10},
+    )
+
+
+def _sqlite_hook(synchronous: str) -> Any:
+    def prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = "IMMEDIATE"
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        if sqlite3.sqlite_version_info < _SUBSEC_SINCE:
+            connection.create_function("unixepoch", -1, _unixepoch)
+
+    return prepare
+
+
+def _unixepoch(*arguments: str) -> float | int:
+    """Stand in for SQLite's unixepoch('now'[, 'subsec']), new in 3.38 and 3.42."""
+    moment = datetime.now(UTC).timestamp()
+    return round(moment, 3) if "subsec" in arguments or "subsecond" in arguments else int(moment)
+
+
+def new_session(engine: sa.Engine) -> Session:
+    """Open a session; objects stay readable after commit."""
+    return Session(engine, expire_on_commit=False, autoflush=True)
+
+
+def is_sqlite(session: Session) -> bool:
+    """Whether the session speaks to SQLite."""
+    return session.get_bind().dialect.name == "sqlite"
+
+
+def begin_immediate(session: Session) -> None:
+    """Take SQLite's write lock at once, before anything is read; PostgreSQL has row locks for that.
+
+    pysqlite begins a transaction only at the first write, so a read-then-write transaction could decide on a stale read.
+    """
+    if is_sqlite(session):
+        raw = session.connection().connection.driver_connection
+        if raw is not None and not raw.in_transaction:
+            session.connection().exec_driver_sql("BEGIN IMMEDIATE")

