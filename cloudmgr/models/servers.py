@@ -33,7 +33,8 @@ class Server(Row, table=True):
         ),
     )
 
-    resource_no: str = Field(unique=True, max_length=64)
+    resource_no: str | None = Field(default=None, unique=True, max_length=64)
+    """资源编号, given at approval and never used again."""
     project_id: uuid.UUID = Field(foreign_key="projects.id", index=True)
     organization_id: uuid.UUID = Field(foreign_key="organizations.id", index=True)
     request_id: uuid.UUID = Field(foreign_key="resource_requests.id", index=True)

@@ -1,9 +1,11 @@
 """Base of every command object: strict types, unknown fields refused, text trimmed and free of control characters."""
 
 import unicodedata
+import uuid
+from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, StringConstraints
 from pydantic_core import PydanticCustomError
 
 MAX_CODE, MAX_NAME = 64, 200
@@ -15,6 +17,21 @@ def _plain(text: str) -> str:
             raise PydanticCustomError("control_character", "Text must not hold control characters.")
     return text
 
+
+def _text(value: Any) -> Any:
+    if isinstance(value, str | uuid.UUID | date):
+        return value
+    raise PydanticCustomError("string_type", "Input should be a valid string")
+
+
+Id = Annotated[uuid.UUID, Strict(strict=False), BeforeValidator(_text)]
+"""A UUID as text: strict everywhere else, JSON has no other spelling for it."""
+Day = Annotated[date, Strict(strict=False), BeforeValidator(_text)]
+"""A calendar day as YYYY-MM-DD."""
+Moment = Annotated[datetime, Strict(strict=False), BeforeValidator(_text)]
+"""A moment as ISO 8601 text."""
+Closed = Strict(strict=False)
+"""Annotate a StrEnum with it: `Annotated[Environment, Closed]` takes the enum's text."""
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_plain)]
 """Trimmed text without control characters."""
