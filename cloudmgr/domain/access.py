@@ -130,14 +130,22 @@ class Actor:
         """Role names, sorted, each once."""
         return sorted({grant.role.value for grant in self.grants})
 
+    @property
+    def is_local(self) -> bool:
+        """Whether this is somebody at the machine's own command line, who may do everything and is audited by name."""
+        return self.user_id is None and self.username.startswith(LOCAL)
+
     def may(self, action: Action, path: str | None = None) -> bool:
         """Whether a grant allows `action` on an organization path; None asks whether it is allowed anywhere."""
-        return any(
-            action in ROLE_ACTIONS[grant.role] and (path is None or path.startswith(grant.path)) for grant in self.grants
+        return self.is_local or any(
+            action in ROLE_ACTIONS[grant.role] and (path is None or path.startswith(grant.path))
+            for grant in self.grants
         )
 
     def scope(self, action: Action) -> list[str]:
-        """Return the organization paths on whose subtrees `action` is allowed, widest only."""
+        """Return the organization paths on whose subtrees `action` is allowed, widest only; `/` is everything."""
+        if self.is_local:
+            return ["/"]
         paths = sorted({grant.path for grant in self.grants if action in ROLE_ACTIONS[grant.role]})
         return [path for path in paths if not any(path != other and path.startswith(other) for other in paths)]
 
@@ -155,7 +163,7 @@ def require(actor: Actor, action: Action, path: str | None = None, *, see: Actio
         NotFound: the actor may not even see it.
         Forbidden: the actor may see it but not do this.
     """
-    if actor.username.startswith(LOCAL) or actor.may(action, path):
+    if actor.may(action, path):
         return
     if see is not None and not actor.may(see, path):
         raise NotFound(N_("There is no such object."), detail=f"{actor.username} lacks {see} on {path}")
