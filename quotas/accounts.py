@@ -1,0 +1,160 @@
+"""The tree of accounts: making, naming, walking and locking it. Holds no amounts."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Session
+
+from cloudmgr.domain import clock
+from cloudmgr.domain.errors import Conflict, InvalidInput, NotFound
+from cloudmgr.domain.messages import N_
+from quotas.tables import AccountRow, ReservationRow
+
+MAX_DEPTH = 16
+"""Levels of a tree: every charge walks to the root, so its length has a limit."""
+
+ACCOUNTS = AccountRow.__table__  # type: ignore[attr-defined]
+RESERVATIONS = ReservationRow.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Node of the quota tree."""
+
+    account_id: UUID
+    parent_id: UUID | None
+    code: str
+    name: str
+
+
+def create_account(session: Session, *, account_id: UUID, parent_id: UUID | None, code: str, name: str) -> Account:
+    """Add a node without limits; the same call again changes nothing. No parent makes it a root.
+
+    Raises:
+        NotFound: no such parent.
+        InvalidInput: deeper than `MAX_DEPTH`.
+        Conflict: the id stands for another account already.
+    """
+    connection = session.connection()
+    wanted = Account(account_id, parent_id, code, name)
+    existing = connection.execute(sa.select(*_SHOWN).where(ACCOUNTS.c.id == account_id)).one_or_none()
+    if existing is not None:
+        if Account(*existing) == wanted:
+            return wanted
+        raise Conflict(N_("Quota account {account} exists already, with another parent, code or name."), account=code)
+    root_id = account_id
+    if parent_id is not None:
+        ancestors = ancestors_of(session, parent_id)
+        if len(ancestors) + 1 >= MAX_DEPTH:
+            raise InvalidInput(N_("The quota tree may be at most {most} levels deep."), most=MAX_DEPTH)
+        root_id = ancestors[0].account_id if ancestors else parent_id
+    connection.execute(
+        sa.insert(ACCOUNTS).values(
+            id=account_id,
+            parent_id=parent_id,
+            root_id=root_id,
+            code=code,
+            name=name,
+            generation=0,
+            created_at=clock.now(),
+        )
+    )
+    return wanted
+
+
+def rename_account(session: Session, account_id: UUID, *, code: str | None = None, name: str | None = None) -> Account:
+    """Change what an account is called; None leaves it.
+
+    Raises:
+        NotFound: no such account.
+    """
+    changes = {column: value for column, value in (("code", code), ("name", name)) if value is not None}
+    if changes:
+        session.connection().execute(sa.update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(**changes))
+    return get_account(session, account_id)
+
+
+def get_account(session: Session, account_id: UUID) -> Account:
+    """Return one account.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = session.connection().execute(sa.select(*_SHOWN).where(ACCOUNTS.c.id == account_id)).one_or_none()
+    if row is None:
+        raise no_such_account(account_id)
+    return Account(*row)
+
+
+def ancestors_of(session: Session, account_id: UUID) -> list[Account]:
+    """Return the accounts above this one, root first, without itself.
+
+    Raises:
+        NotFound: no such account.
+    """
+    chain = chain_of(sa.bindparam("account_id", type_=sa.Uuid()))
+    rows = session.connection().execute(
+        sa.select(*_SHOWN).join(chain, chain.c.id == ACCOUNTS.c.id).order_by(chain.c.distance.desc()),
+        {"account_id": account_id},
+    )
+    accounts = [Account(*row) for row in rows]
+    if not accounts:
+        raise no_such_account(account_id)
+    return accounts[:-1]
+
+
+def chain_of(account_id: sa.ColumnElement[UUID]) -> sa.CTE:
+    """Return a recursive CTE (id, distance) of an account and all above it; distance 0 is the account."""
+    start = (
+        sa.select(ACCOUNTS.c.id, ACCOUNTS.c.parent_id, sa.literal(0).label("distance"))
+        .where(ACCOUNTS.c.id == account_id)
+        .cte("chain", recursive=True)
+    )
+    above = ACCOUNTS.alias("above")
+    return start.union_all(
+        sa.select(above.c.id, above.c.parent_id, start.c.distance + 1).where(above.c.id == start.c.parent_id)
+    )
+
+
+def lock_tree(session: Session, account_id: UUID) -> None:
+    """Wait for every other movement in this account's tree, and keep out new ones until the transaction ends.
+
+    One row a tree, its root's, is the lock, so two movements of one tree can never wait for each other. It is an UPDATE
+    and not a SELECT … FOR UPDATE for two reasons: on SQLite a transaction becomes IMMEDIATE at its first write, and a
+    PostgreSQL transaction that reads from an older snapshot (REPEATABLE READ and above) fails here instead of deciding
+    on old balances. What is read after it, in a new statement, is what the last holder committed.
+
+    Raises:
+        NotFound: no such account.
+    """
+    if session.connection().execute(_LOCK, {"locked_account": account_id}).rowcount != 1:
+        raise no_such_account(account_id)
+
+
+def lock_tree_of_reservation(session: Session, reservation_id: UUID) -> bool:
+    """Lock as `lock_tree` does, by reservation; False when there is no such reservation."""
+    return session.connection().execute(_LOCK_BY_RESERVATION, {"locked_reservation": reservation_id}).rowcount == 1
+
+
+def no_such_account(account_id: UUID) -> NotFound:
+    """Return the refusal for an account that does not exist."""
+    return NotFound(N_("There is no such quota account."), detail=f"account {account_id}")
+
+
+_SHOWN = (ACCOUNTS.c.id, ACCOUNTS.c.parent_id, ACCOUNTS.c.code, ACCOUNTS.c.name)
+_member = ACCOUNTS.alias("member")
+_raise_generation = sa.update(ACCOUNTS).values(generation=ACCOUNTS.c.generation + 1)
+_LOCK = _raise_generation.where(
+    ACCOUNTS.c.id
+    == sa.select(_member.c.root_id)
+    .where(_member.c.id == sa.bindparam("locked_account", type_=sa.Uuid()))
+    .scalar_subquery()
+)
+_LOCK_BY_RESERVATION = _raise_generation.where(
+    ACCOUNTS.c.id
+    == sa.select(_member.c.root_id)
+    .join(RESERVATIONS, RESERVATIONS.c.account_id == _member.c.id)
+    .where(RESERVATIONS.c.id == sa.bindparam("locked_reservation", type_=sa.Uuid()))
+    .scalar_subquery()
+)

@@ -1,0 +1,100 @@
+"""Who is charged how much, and whether it fits: pure arithmetic over balances that were read. Writes nothing."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from quotas.keys import Key
+from quotas.refusals import Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What an account holds of one key; `limit` None means no limit there."""
+
+    limit: int | None
+    used: int
+    reserved: int
+    overhang: int = 0
+
+    @property
+    def available(self) -> int | None:
+        """How much this limit still lets in; 0 when use stands above it, None without one."""
+        return None if self.limit is None else max(0, self.limit - self.used - self.reserved)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One account on the way from the root to the account asked about, with its balances."""
+
+    account_id: UUID
+    parent_id: UUID | None
+    code: str
+    name: str
+    balances: Mapping[Key, Balance]
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One change of one balance on behalf of one part (None: of the account itself)."""
+
+    account_id: UUID
+    key: Key
+    part_id: UUID | None
+    used: int = 0
+    reserved: int = 0
+
+
+Amounts = Mapping[str, int]
+Dims = Mapping[str, str]
+
+EMPTY = Balance(None, 0, 0)
+
+
+def charged(levels: Sequence[Level], amounts: Amounts, dims: Dims) -> Iterator[tuple[UUID, Key, int]]:
+    """Yield every (account, key, amount) that a thing of these amounts and dimensions is counted under, root first.
+
+    Plain keys count at every account; a narrowed key counts where its row exists, which is since it was limited there.
+    """
+    for level in levels:
+        for resource, amount in amounts.items():
+            yield level.account_id, Key(resource), amount
+        for key in level.balances:
+            if key.dims and key.resource in amounts and key.matches(dims):
+                yield level.account_id, key, amounts[key.resource]
+
+
+def totals(charges: Iterable[Charge]) -> dict[tuple[UUID, Key], tuple[int, int]]:
+    """Return the summed (used, reserved) change per balance."""
+    summed: dict[tuple[UUID, Key], tuple[int, int]] = {}
+    for charge in charges:
+        used, reserved = summed.get((charge.account_id, charge.key), (0, 0))
+        summed[charge.account_id, charge.key] = (used + charge.used, reserved + charge.reserved)
+    return summed
+
+
+def bindings(levels: Sequence[Level], growth: Mapping[tuple[UUID, Key], int]) -> list[Binding]:
+    """Return every limit that the growth would pass, root first, keys in order."""
+    found = []
+    for level in levels:
+        for (account_id, key), asked in growth.items():
+            if account_id != level.account_id or asked <= 0:
+                continue
+            balance = level.balances.get(key, EMPTY)
+            if balance.limit is not None and balance.used + balance.reserved + asked > balance.limit:
+                found.append(Binding(account_id, level.name, key, balance.limit, balance.used, balance.reserved, asked))
+    return found
+
+
+def room(levels: Sequence[Level], key: Key) -> int | None:
+    """Return how much of `key` the last level and all above it let in; None where nothing limits it.
+
+    A narrowed key is bound by the wider ones too: vCPUs on Arm are vCPUs.
+    """
+    free = [
+        balance.available
+        for level in levels
+        for other, balance in level.balances.items()
+        if balance.available is not None and other.contains(key)
+    ]
+    return min(free, default=None)

@@ -1,0 +1,197 @@
+"""Setting limits: who, how much, why, on which document. Counts a narrowed key from the moment it is limited."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Session
+
+from cloudmgr.domain import clock
+from cloudmgr.domain.errors import InvalidInput
+from cloudmgr.domain.ids import new_id
+from cloudmgr.domain.messages import N_
+from quotas.accounts import lock_tree
+from quotas.admission import EMPTY, Level
+from quotas.books import BALANCES, ENTRIES, open_balances, read_levels
+from quotas.keys import Key, parse_key
+from quotas.parts import check_amount
+from quotas.recount import recounted
+from quotas.refusals import LimitOmitted, RootLimitRequired
+from quotas.tables import LimitRow
+
+LIMITS = LimitRow.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitChange:
+    """One limit that changed; None is no limit."""
+
+    key: Key
+    before: int | None
+    after: int | None
+
+
+def set_limits(
+    session: Session,
+    *,
+    account_id: UUID,
+    limits: Mapping[str, int | None],
+    replace: bool,
+    reason: str,
+    basis_no: str | None = None,
+    actor: str,
+) -> list[LimitChange]:
+    """Set limits at one account and return those that changed; None takes a limit away.
+
+    With `replace` the mapping must name every limit there is. A limit may be set below what is in use: nothing is taken
+    away, and only growth is refused from then on. Runs in the caller's transaction, under the tree's lock.
+
+    Raises:
+        LimitOmitted: `replace`, and a limit is not named; `errors` lists the keys.
+        RootLimitRequired: None for a plain key at the root.
+        InvalidInput: a malformed or doubled key, an impossible amount, no reason.
+        NotFound: no such account.
+    """
+    wanted = _checked(limits)
+    if not reason.strip():
+        raise InvalidInput(N_("Say why the limit changes."), field="reason")
+    lock_tree(session, account_id)
+    level = read_levels(session, account_id)[-1]
+    if replace:
+        _require_all(level, wanted)
+    if level.parent_id is None:
+        _require_at_root(wanted)
+    changes = []
+    for key, after in wanted.items():
+        before = level.balances.get(key, EMPTY).limit
+        if before != after:
+            changes.append(LimitChange(key, before, after))
+    movement_id = new_id()
+    _count_from_now(session, level, [change.key for change in changes if change.key not in level.balances], movement_id)
+    for change in changes:
+        _write(session, account_id, change, movement_id)
+    _remember(session, account_id, changes, movement_id, reason=reason, basis_no=basis_no, actor=actor)
+    return changes
+
+
+def _checked(limits: Mapping[str, int | None]) -> dict[Key, int | None]:
+    wanted: dict[Key, int | None] = {}
+    for text, amount in limits.items():
+        key = parse_key(text)
+        if key in wanted:
+            raise InvalidInput(N_("Quota key {key} is given twice."), field=f"limits.{text}", key=str(key))
+        if amount is not None:
+            check_amount(str(key), amount)
+        wanted[key] = amount
+    return wanted
+
+
+def _require_all(level: Level, wanted: Mapping[Key, int | None]) -> None:
+    omitted = [key for key, balance in level.balances.items() if balance.limit is not None and key not in wanted]
+    if omitted:
+        raise LimitOmitted(
+            N_(
+                "Replacing all limits of {account} must name every one; missing: {keys}. Give null to take a limit away."
+            ),
+            field="limits",
+            errors=[
+                {"account": str(level.account_id), "key": str(key), "limit": level.balances[key].limit}
+                for key in omitted
+            ],
+            account=level.name,
+            keys=", ".join(map(str, omitted)),
+        )
+
+
+def _require_at_root(wanted: Mapping[Key, int | None]) -> None:
+    missing = [key for key, amount in wanted.items() if amount is None and key.is_plain]
+    if missing:
+        raise RootLimitRequired(
+            N_("The topmost account must keep a limit for {keys}: without one nothing bounds the whole tree."),
+            field="limits",
+            errors=[{"key": str(key)} for key in missing],
+            keys=", ".join(map(str, missing)),
+        )
+
+
+def _count_from_now(session: Session, level: Level, keys: list[Key], movement_id: UUID) -> None:
+    """Open balances and bring them to what the parts below hold, in this transaction, so they are never wrong."""
+    if not keys:
+        return
+    open_balances(session, [(level.account_id, key) for key in keys])
+    counts = recounted(level.account_id)
+    texts = [str(key) for key in keys]
+    found = session.connection().execute(sa.select(counts).where(counts.c.key.in_(texts))).all()
+    for row in found:
+        session.connection().execute(
+            sa.update(BALANCES)
+            .where(BALANCES.c.account_id == level.account_id, BALANCES.c.key == row.key)
+            .values(used=row.used, reserved=row.reserved)
+        )
+        session.connection().execute(
+            sa.insert(ENTRIES).values(
+                account_id=level.account_id,
+                key=row.key,
+                movement="open",
+                movement_id=movement_id,
+                used_delta=row.used,
+                reserved_delta=row.reserved,
+                at=clock.now(),
+            )
+        )
+
+
+def _write(session: Session, account_id: UUID, change: LimitChange, movement_id: UUID) -> None:
+    held = BALANCES.c.used + BALANCES.c.reserved
+    overhang: sa.ColumnElement[int] = sa.literal(0)
+    if change.after is not None:
+        overhang = sa.case((held > change.after, held - change.after), else_=0)
+    session.connection().execute(
+        sa.update(BALANCES)
+        .where(BALANCES.c.account_id == account_id, BALANCES.c.key == str(change.key))
+        .values(limit_amount=change.after, overhang=overhang)
+    )
+    session.connection().execute(
+        sa.insert(ENTRIES).values(
+            account_id=account_id,
+            key=str(change.key),
+            movement="limit_set",
+            movement_id=movement_id,
+            used_delta=0,
+            reserved_delta=0,
+            limit_amount=change.after,
+            at=clock.now(),
+        )
+    )
+
+
+def _remember(
+    session: Session,
+    account_id: UUID,
+    changes: list[LimitChange],
+    movement_id: UUID,
+    *,
+    reason: str,
+    basis_no: str | None,
+    actor: str,
+) -> None:
+    at = clock.now()
+    rows = [
+        {
+            "id": new_id(),
+            "account_id": account_id,
+            "key": str(change.key),
+            "amount": change.after,
+            "previous_amount": change.before,
+            "valid_from": at,
+            "reason": reason.strip(),
+            "basis_no": basis_no,
+            "actor": actor,
+            "movement_id": movement_id,
+            "created_at": at,
+        }
+        for change in changes
+    ]
+    if rows:
+        session.connection().execute(sa.insert(LIMITS), rows)

@@ -1,0 +1,304 @@
+"""Two-phase holding of quota: reserve, place, post or void, release. Takes no decision on who may.
+
+Each call runs in the caller's transaction and never commits. Each is decided wholly before anything is written, so a
+refusal leaves the books as they were and the transaction usable. Every movement is the difference between what a part
+held before and what it holds after, charged to its account and all accounts above.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Session
+
+from cloudmgr.domain.errors import Conflict, InvalidInput, NotFound
+from cloudmgr.domain.ids import new_id
+from cloudmgr.domain.messages import N_
+from quotas.accounts import lock_tree, lock_tree_of_reservation
+from quotas.admission import Charge, Level, bindings, charged, totals
+from quotas.books import ENTRIES, read_levels, write_movement
+from quotas.holdings import (
+    HeldPart,
+    PartState,
+    Reservation,
+    insertion,
+    insertion_parameters,
+    overall_state,
+    read_fingerprint,
+    read_reservation,
+    read_states,
+    rewriting,
+    rewriting_parameters,
+)
+from quotas.keys import PLACEMENT_DIMENSIONS, Key, normalise_dims
+from quotas.parts import Part, checked, checked_amounts, fingerprint
+from quotas.refusals import QuotaExceeded
+
+_HOLDING = (PartState.PENDING, PartState.POSTED)
+
+
+def reserve(
+    session: Session, *, reservation_id: UUID, account_id: UUID, parts: Sequence[Part], reason: str = ""
+) -> None:
+    """Hold quota for all parts at the account and every account above it, or for none.
+
+    The same call again changes nothing.
+
+    Raises:
+        QuotaExceeded: some limit has too little left; nothing was written.
+        Conflict: the id holds something else already.
+        NotFound: no such account. InvalidInput: impossible amounts or dimensions.
+    """
+    wanted = checked(parts)
+    asked = fingerprint(account_id, wanted)
+    lock_tree(session, account_id)
+    existing = read_fingerprint(session, reservation_id)
+    if existing == asked:
+        return
+    if existing is not None:
+        raise Conflict(
+            N_("This reservation holds something else already; use a new one."), detail=f"reservation {reservation_id}"
+        )
+    levels = read_levels(session, account_id)
+    held = [HeldPart(part.part_id, PartState.PENDING, part.amounts, part.dims) for part in wanted]
+    charges = [charge for part in held for charge in _difference(levels, None, part)]
+    _admit(levels, charges)
+    write_movement(
+        session,
+        levels,
+        charges,
+        movement="reserve",
+        movement_id=new_id(),
+        reservation_id=reservation_id,
+        along=insertion(session.connection().dialect.name),
+        parameters=insertion_parameters(reservation_id, account_id, held, reason=reason, fingerprint=asked),
+    )
+
+
+def place(session: Session, *, reservation_id: UUID, part_id: UUID, dims: Mapping[str, str]) -> None:
+    """Charge the keys that placement fixed (backend, tier, cpu_family, is_xinchuang).
+
+    The same dimensions again change nothing; others move the charge.
+
+    Raises:
+        QuotaExceeded: a limit on the new keys has too little left; the old charge stands.
+        Conflict: the part holds nothing any more, or the request itself named another value.
+        NotFound: no such reservation or part. InvalidInput: not a dimension of placement.
+    """
+    fixed = normalise_dims(dims)
+    foreign = sorted(fixed.keys() - PLACEMENT_DIMENSIONS)
+    if foreign:
+        raise InvalidInput(
+            N_("Placement does not decide {names}; it decides {known}."),
+            names=", ".join(foreign),
+            known=", ".join(sorted(PLACEMENT_DIMENSIONS)),
+        )
+    reservation, part = _open_part(session, reservation_id, part_id)
+    if part.state not in _HOLDING:
+        raise _gone(part)
+    submitted = part.submitted_dims
+    for name in sorted(fixed.keys() & submitted.keys()):
+        if fixed[name] != submitted[name]:
+            raise Conflict(
+                N_("The request asks for {name} {asked}; it cannot be placed on {given}."),
+                name=name,
+                asked=submitted[name],
+                given=fixed[name],
+            )
+    added = {name: value for name, value in fixed.items() if name not in submitted}
+    _move(session, reservation, [(part, replace(part, dims=submitted | added, placed=frozenset(added)))], "place")
+
+
+def unplace(session: Session, *, reservation_id: UUID, part_id: UUID) -> None:
+    """Take back what `place` charged; again, or on a part that holds nothing any more, it changes nothing.
+
+    Raises:
+        NotFound: no such reservation or part.
+    """
+    reservation, part = _open_part(session, reservation_id, part_id)
+    if part.state in _HOLDING:
+        _move(session, reservation, [(part, replace(part, dims=part.submitted_dims, placed=frozenset()))], "unplace")
+
+
+def post(session: Session, *, reservation_id: UUID, part_id: UUID) -> None:
+    """Turn a part from reserved to used, for a server that stands; again it changes nothing. Never over quota.
+
+    Raises:
+        Conflict: the part was voided.
+        NotFound: no such reservation or part.
+    """
+    reservation, part = _open_part(session, reservation_id, part_id)
+    if part.state is PartState.VOIDED:
+        raise _gone(part)
+    if part.state is PartState.PENDING:
+        _move(session, reservation, [(part, replace(part, state=PartState.POSTED))], "post")
+
+
+def void(session: Session, *, reservation_id: UUID, part_id: UUID | None = None) -> tuple[UUID, ...]:
+    """Give back what is still pending, of one part or of all; return the parts that were voided by this call.
+
+    What is posted, released or voided already is left alone, and so is a reservation that never was: an undo may call
+    this whatever happened before.
+
+    Raises:
+        NotFound: the reservation has no such part.
+    """
+    if not lock_tree_of_reservation(session, reservation_id):
+        return ()
+    reservation = read_reservation(session, reservation_id, part_id)
+    if reservation is None or not reservation.parts:
+        raise _no_such_part(reservation_id, part_id)
+    pending = [part for part in reservation.parts if part.state is PartState.PENDING]
+    _move(session, reservation, [(part, replace(part, state=PartState.VOIDED, amounts={})) for part in pending], "void")
+    return tuple(part.part_id for part in pending)
+
+
+def release(
+    session: Session,
+    *,
+    reservation_id: UUID,
+    part_id: UUID,
+    amounts: Mapping[str, int] | None = None,
+    release_id: UUID | None = None,
+) -> None:
+    """Give back used quota for what the backend confirms is gone: the whole part, or only some amounts of it.
+
+    A whole release may be repeated. A partial one is repeatable only with a `release_id`: the same id again changes
+    nothing. When nothing is left, the part is released.
+
+    Raises:
+        Conflict: the part is still pending, or holds less than that.
+        NotFound: no such reservation or part. InvalidInput: impossible amounts.
+    """
+    given = None if amounts is None else checked_amounts(amounts)
+    reservation, part = _open_part(session, reservation_id, part_id)
+    if part.state is PartState.PENDING:
+        raise Conflict(
+            N_("This part is only reserved, not in use; void it instead."),
+            detail=f"part {part_id} of reservation {reservation_id}",
+        )
+    if release_id is not None and _released_before(session, reservation_id, part_id, release_id):
+        return
+    left = {} if given is None else _subtracted(part, given)
+    if part.state is PartState.POSTED:
+        after = replace(part, amounts=left, state=PartState.POSTED if left else PartState.RELEASED)
+        _move(session, reservation, [(part, after)], "release", release_id)
+
+
+def get_reservation(session: Session, reservation_id: UUID) -> Reservation:
+    """Return a reservation with all its parts as they stand.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = read_reservation(session, reservation_id)
+    if found is None:
+        raise _no_such_reservation(reservation_id)
+    return found
+
+
+def _open_part(session: Session, reservation_id: UUID, part_id: UUID) -> tuple[Reservation, HeldPart]:
+    if not lock_tree_of_reservation(session, reservation_id):
+        raise _no_such_reservation(reservation_id)
+    reservation = read_reservation(session, reservation_id, part_id)
+    if reservation is None or not reservation.parts:
+        raise _no_such_part(reservation_id, part_id)
+    return reservation, reservation.parts[0]
+
+
+def _move(
+    session: Session,
+    reservation: Reservation,
+    changes: Sequence[tuple[HeldPart, HeldPart]],
+    movement: str,
+    movement_id: UUID | None = None,
+) -> None:
+    changes = [(before, after) for before, after in changes if before != after]
+    if not changes:
+        return
+    levels = read_levels(session, reservation.account_id)
+    charges = [charge for before, after in changes for charge in _difference(levels, before, after)]
+    _admit(levels, charges)
+    states = read_states(session, reservation.reservation_id) | {after.part_id: after.state for _, after in changes}
+    write_movement(
+        session,
+        levels,
+        charges,
+        movement=movement,
+        movement_id=movement_id or new_id(),
+        reservation_id=reservation.reservation_id,
+        along=rewriting(session.connection().dialect.name),
+        parameters=rewriting_parameters(reservation.reservation_id, changes, overall_state(states.values())),
+    )
+
+
+def _difference(levels: Sequence[Level], before: HeldPart | None, after: HeldPart) -> list[Charge]:
+    """Return what moves at every level when a part goes from `before` (None: nothing) to `after`."""
+    old = _holds(levels, before) if before else {}
+    new = _holds(levels, after)
+    moves = []
+    for account_id, key in old | new:
+        used_before, reserved_before = old.get((account_id, key), (0, 0))
+        used_after, reserved_after = new.get((account_id, key), (0, 0))
+        used, reserved = used_after - used_before, reserved_after - reserved_before
+        if used or reserved:
+            moves.append(Charge(account_id, key, after.part_id, used, reserved))
+    return moves
+
+
+def _holds(levels: Sequence[Level], part: HeldPart) -> dict[tuple[UUID, Key], tuple[int, int]]:
+    if part.state not in _HOLDING:
+        return {}
+    posted = part.state is PartState.POSTED
+    return {
+        (account_id, key): (amount, 0) if posted else (0, amount)
+        for account_id, key, amount in charged(levels, part.amounts, part.dims)
+    }
+
+
+def _admit(levels: Sequence[Level], charges: Sequence[Charge]) -> None:
+    growth = {balance: used + reserved for balance, (used, reserved) in totals(charges).items()}
+    binding = bindings(levels, growth)
+    if binding:
+        raise QuotaExceeded(binding)
+
+
+def _subtracted(part: HeldPart, given: Mapping[str, int]) -> dict[str, int]:
+    for resource, amount in given.items():
+        if amount > part.amounts.get(resource, 0):
+            raise Conflict(
+                N_("Only {held} {key} are held here; {asked} cannot be released."),
+                held=part.amounts.get(resource, 0),
+                key=Key(resource).describe(),
+                asked=amount,
+            )
+    left = {resource: amount - given.get(resource, 0) for resource, amount in part.amounts.items()}
+    return {resource: amount for resource, amount in left.items() if amount}
+
+
+def _released_before(session: Session, reservation_id: UUID, part_id: UUID, release_id: UUID) -> bool:
+    found = session.connection().execute(
+        sa.select(sa.literal(1))
+        .where(
+            ENTRIES.c.reservation_id == reservation_id,
+            ENTRIES.c.part_id == part_id,
+            ENTRIES.c.movement_id == release_id,
+        )
+        .limit(1)
+    )
+    return found.first() is not None
+
+
+def _gone(part: HeldPart) -> Conflict:
+    return Conflict(
+        N_("This part was given back and holds no quota any more."), detail=f"part {part.part_id} is {part.state.value}"
+    )
+
+
+def _no_such_reservation(reservation_id: UUID) -> NotFound:
+    return NotFound(N_("There is no such reservation."), detail=f"reservation {reservation_id}")
+
+
+def _no_such_part(reservation_id: UUID, part_id: UUID | None) -> NotFound:
+    return NotFound(N_("The reservation has no such part."), detail=f"part {part_id} of reservation {reservation_id}")

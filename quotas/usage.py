@@ -1,0 +1,213 @@
+"""What is left, where: one account with all that binds it, the tree as a table, and a preview. Writes nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Session
+
+from quotas.accounts import ACCOUNTS, no_such_account
+from quotas.admission import EMPTY, Balance, Level, bindings, charged, room
+from quotas.books import BALANCES, read_levels
+from quotas.keys import Key, stored_key
+from quotas.parts import Part, checked
+from quotas.refusals import Binding, QuotaExceeded
+
+
+@dataclass(frozen=True, slots=True)
+class AccountUsage:
+    """One account's numbers by canonical key; every mapping but `room` has the same keys.
+
+    `available` is what its own limit still lets in (None: no limit here), `room` what it can really still be granted:
+    bound by every account above and by wider keys. `room` also has keys that are limited only further up.
+    """
+
+    account_id: UUID
+    parent_id: UUID | None
+    code: str
+    name: str
+    depth: int
+    ancestors: Sequence[tuple[UUID, str]]
+    limits: Mapping[str, int | None]
+    used: Mapping[str, int]
+    reserved: Mapping[str, int]
+    available: Mapping[str, int | None]
+    overhang: Mapping[str, int]
+    """By how much use stands above the limit, since the limit was lowered."""
+    room: Mapping[str, int | None]
+    children_limit_sum: Mapping[str, int] = field(default_factory=dict)
+    """Sum of the direct children's limits, in `tree` only; above the own limit it is over-allocation."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewKey:
+    """What a request would do to one balance."""
+
+    key: str
+    limit: int | None
+    used: int
+    reserved: int
+    available: int | None
+    asked: int
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewLevel:
+    """What a request would cost at one account."""
+
+    account_id: UUID
+    name: str
+    keys: Sequence[PreviewKey]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Cost at every level, root first; `bindings` are those of the refusal that `reserve` would give."""
+
+    levels: Sequence[PreviewLevel]
+    bindings: Sequence[Binding]
+
+    @property
+    def ok(self) -> bool:
+        """Whether a reservation at this moment would be granted."""
+        return not self.bindings
+
+    def refusal(self) -> QuotaExceeded | None:
+        """Return the refusal that `reserve` would raise, or None."""
+        return QuotaExceeded(self.bindings) if self.bindings else None
+
+
+def account_usage(session: Session, account_id: UUID) -> AccountUsage:
+    """Return what an account has, holds, and can still be granted.
+
+    Raises:
+        NotFound: no such account.
+    """
+    levels = read_levels(session, account_id)
+    if not levels:
+        raise no_such_account(account_id)
+    return _usage(levels)
+
+
+def preview(session: Session, *, account_id: UUID, parts: Sequence[Part]) -> Preview:
+    """Return what `reserve` would do now, without locking or writing anything.
+
+    Raises:
+        NotFound: no such account. InvalidInput: impossible amounts or dimensions.
+    """
+    wanted = checked(parts)
+    levels = read_levels(session, account_id)
+    if not levels:
+        raise no_such_account(account_id)
+    asked: dict[tuple[UUID, Key], int] = {}
+    for part in wanted:
+        for at, key, amount in charged(levels, part.amounts, part.dims):
+            asked[at, key] = asked.get((at, key), 0) + amount
+    binding = bindings(levels, asked)
+    bound = {(found.account_id, found.key) for found in binding}
+    return Preview([_preview_level(level, asked, bound) for level in levels], binding)
+
+
+def tree(session: Session, *, root_id: UUID | None = None, depth: int | None = None) -> list[AccountUsage]:
+    """Return accounts as a table, parents before their children, siblings by code.
+
+    From `root_id` (or all roots) down, `depth` levels below it (None: all, 0: itself only). Reads in one statement, so
+    the numbers are of one moment.
+
+    Raises:
+        NotFound: no such account.
+    """
+    above = [] if root_id is None else read_levels(session, root_id)[:-1]
+    nodes = _read_subtree(session, root_id)
+    if root_id is not None and not nodes:
+        raise no_such_account(root_id)
+    children: dict[UUID | None, list[Level]] = {}
+    for level in sorted(nodes.values(), key=lambda node: (node.code, node.account_id)):
+        children.setdefault(level.parent_id, []).append(level)
+    starts = [nodes[root_id]] if root_id is not None else children.get(None, [])
+    rows: list[AccountUsage] = []
+    waiting = [([*above, start], 0) for start in reversed(starts)]
+    while waiting:
+        levels, below = waiting.pop()
+        own = children.get(levels[-1].account_id, [])
+        rows.append(_usage(levels, own))
+        if depth is None or below < depth:
+            waiting.extend(([*levels, child], below + 1) for child in reversed(own))
+    return rows
+
+
+def _usage(levels: Sequence[Level], children: Sequence[Level] = ()) -> AccountUsage:
+    *above, own = levels
+    rows = {str(key): balance for key, balance in own.balances.items()}
+    keys = set(own.balances) | {
+        key for level in above for key, found in level.balances.items() if found.limit is not None
+    }
+    return AccountUsage(
+        own.account_id,
+        own.parent_id,
+        own.code,
+        own.name,
+        len(above),
+        [(level.account_id, level.name) for level in above],
+        limits={key: row.limit for key, row in rows.items()},
+        used={key: row.used for key, row in rows.items()},
+        reserved={key: row.reserved for key, row in rows.items()},
+        available={key: row.available for key, row in rows.items()},
+        overhang={key: row.overhang for key, row in rows.items()},
+        room={str(key): room(levels, key) for key in sorted(keys, key=str)},
+        children_limit_sum=_limit_sums(children),
+    )
+
+
+def _limit_sums(children: Sequence[Level]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for child in children:
+        for key, balance in child.balances.items():
+            if balance.limit is not None:
+                sums[str(key)] = sums.get(str(key), 0) + balance.limit
+    return sums
+
+
+def _preview_level(level: Level, asked: Mapping[tuple[UUID, Key], int], bound: set[tuple[UUID, Key]]) -> PreviewLevel:
+    keys = []
+    for (account_id, key), amount in asked.items():
+        if account_id == level.account_id:
+            row = level.balances.get(key, EMPTY)
+            fits = (account_id, key) not in bound
+            keys.append(PreviewKey(str(key), row.limit, row.used, row.reserved, row.available, amount, fits))
+    return PreviewLevel(level.account_id, level.name, keys)
+
+
+def _read_subtree(session: Session, root_id: UUID | None) -> dict[UUID, Level]:
+    start = sa.select(ACCOUNTS.c.id).where(
+        ACCOUNTS.c.parent_id.is_(None) if root_id is None else ACCOUNTS.c.id == root_id
+    )
+    members = start.cte("members", recursive=True)
+    below = ACCOUNTS.alias("below")
+    members = members.union_all(sa.select(below.c.id).where(below.c.parent_id == members.c.id))
+    rows = session.connection().execute(
+        sa.select(
+            ACCOUNTS.c.id,
+            ACCOUNTS.c.parent_id,
+            ACCOUNTS.c.code,
+            ACCOUNTS.c.name,
+            BALANCES.c.key,
+            BALANCES.c.limit_amount,
+            BALANCES.c.used,
+            BALANCES.c.reserved,
+            BALANCES.c.overhang,
+        )
+        .select_from(members.join(ACCOUNTS, ACCOUNTS.c.id == members.c.id).outerjoin(BALANCES))
+        .order_by(BALANCES.c.key)
+    )
+    nodes: dict[UUID, Level] = {}
+    balances: dict[UUID, dict[Key, Balance]] = {}
+    for row in rows:
+        if row.id not in nodes:
+            balances[row.id] = {}
+            nodes[row.id] = Level(row.id, row.parent_id, row.code, row.name, balances[row.id])
+        if row.key is not None:
+            balances[row.id][stored_key(row.key)] = Balance(row.limit_amount, row.used, row.reserved, row.overhang)
+    return nodes
