@@ -1,0 +1,52 @@
+"""Handing work to the durable engine inside the transaction that the work is about: committed together or not at all."""
+
+import threading
+import uuid
+import weakref
+from typing import Any
+
+import sqlalchemy as sa
+from dbos import DBOSClient
+from sqlmodel import Session
+
+from cloudmgr.adapters.serialization import JsonSerializer
+
+REQUESTS = "requests"
+"""Queue of whole requests; each waits for the servers it started."""
+SERVERS = "servers"
+"""Queue of single servers: build, retire, power."""
+
+WORKFLOWS = {
+    "fulfil_request": REQUESTS,
+    "provision_server": SERVERS,
+    "retire_server": SERVERS,
+    "power_server": SERVERS,
+    "run_playbook": SERVERS,
+    "sync_backend": SERVERS,
+}
+"""Every workflow that may be enqueued by name, and its queue; a guard test holds this equal to the definitions."""
+
+_clients: "weakref.WeakKeyDictionary[sa.Engine, DBOSClient]" = weakref.WeakKeyDictionary()
+_guard = threading.Lock()
+
+
+def workflow_id(kind: str, object_id: uuid.UUID, attempt: int) -> str:
+    """Return the id of one attempt at something; an id that has run never runs again."""
+    return f"{kind}:{object_id}:{attempt}"
+
+
+def enqueue(session: Session, workflow: str, id_: str, *args: Any) -> None:
+    """Enqueue a workflow by name in the session's own transaction. `args` must be JSON-able. Twice is once."""
+    session.flush()
+    _client(session.get_bind()).enqueue_in_transaction(
+        session, {"workflow_name": workflow, "queue_name": WORKFLOWS[workflow], "workflow_id": id_}, *args
+    )
+
+
+def _client(bind: "sa.Engine | sa.Connection") -> DBOSClient:
+    engine = bind if isinstance(bind, sa.Engine) else bind.engine
+    with _guard:
+        client = _clients.get(engine)
+        if client is None:
+            client = _clients[engine] = DBOSClient(system_database_engine=engine, serializer=JsonSerializer(), lazy=True)
+        return client

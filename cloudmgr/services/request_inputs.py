@@ -1,0 +1,97 @@
+"""What people ask for, as it comes in: the bodies of POST /requests, /plans and decisions."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, TypeAdapter
+
+from cloudmgr.domain.architectures import Architecture
+from cloudmgr.domain.phases import Decision, Environment, PurposeKind, Spread
+from cloudmgr.services.inputs import Closed, Code, Day, DnsLabel, Id, Input, Phone, Text
+
+MAX_ENTRIES, MAX_COUNT, MAX_DATA_DISK_GIB = 50, 200, 65536
+
+Purpose = Annotated[Text, StringConstraints(min_length=1, max_length=2000)]
+Comment = Annotated[Text, StringConstraints(max_length=500)]
+
+
+class Owner(Input):
+    """Who answers for the servers."""
+
+    name: Annotated[Text, StringConstraints(min_length=1, max_length=64)]
+    phone: Annotated[Phone, StringConstraints(min_length=1, max_length=32)]
+
+
+class ServersEntry(Input):
+    """One line of a request: `count` equal servers."""
+
+    name: DnsLabel
+    count: Annotated[int, Field(ge=1, le=MAX_COUNT)]
+    flavor: Code
+    image: Code
+    arch: Annotated[Architecture, Closed]
+    purpose_kind: Annotated[PurposeKind, Closed] = PurposeKind.OTHER
+    data_disk_gib: Annotated[int, Field(ge=0, le=MAX_DATA_DISK_GIB)] = 0
+    spread: Annotated[Spread, Closed] = Spread.HOST
+    backend: Code | None = None
+    network_zone: Code | None = None
+    playbook: Code | None = None
+    variables: dict[str, Any] = Field(default_factory=dict)
+
+
+class CreateRequest(Input):
+    """申请: new servers for a project."""
+
+    kind: Literal["create"]
+    project: Id
+    purpose: Purpose
+    env: Annotated[Environment, Closed] = Environment.PRD
+    network_zone: Code | None = None
+    lease_end: Day | None = None
+    lease_long_term: bool = False
+    lease_reason: Comment = ""
+    owner: Owner | None = None
+    ssh_keys: list[Annotated[str, StringConstraints(max_length=4096)]] = Field(default_factory=list, max_length=20)
+    servers: Annotated[list[ServersEntry], Field(min_length=1, max_length=MAX_ENTRIES)]
+
+
+class RetireRequest(Input):
+    """注销: servers that are no longer needed."""
+
+    kind: Literal["retire"]
+    project: Id
+    purpose: Purpose
+    servers: Annotated[list[Id], Field(min_length=1, max_length=MAX_COUNT)]
+
+
+RequestBody = Annotated[CreateRequest | RetireRequest, Field(discriminator="kind")]
+body_adapter: TypeAdapter[CreateRequest | RetireRequest] = TypeAdapter(RequestBody)
+
+
+class DraftRequest(Input):
+    """A request that is not finished: only kind and project are needed, the rest is checked when it is submitted."""
+
+    kind: Literal["create", "retire"]
+    project: Id
+    purpose: Annotated[Text, StringConstraints(max_length=2000)] = ""
+    env: Annotated[Environment, Closed] = Environment.PRD
+    network_zone: Text | None = None
+    lease_end: Text | None = None
+    lease_long_term: bool = False
+    lease_reason: Comment = ""
+    owner: dict[str, Any] | None = None
+    ssh_keys: list[str] = Field(default_factory=list, max_length=20)
+    servers: list[Any] = Field(default_factory=list, max_length=MAX_COUNT)
+
+
+class Decide(Input):
+    """One decision on a request."""
+
+    decision: Annotated[Decision, Closed]
+    comment: Comment = ""
+
+
+class PowerAction(Input):
+    """What to do with a server's power."""
+
+    action: Literal["start", "stop", "reboot"]
+

@@ -1,0 +1,247 @@
+"""From the words of a request to servers that could be built: every name is looked up, every rule asked. Writes nothing."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session
+
+from cloudmgr.adapters import catalogue as playbooks
+from cloudmgr.domain import clock, leases, naming, sshkeys
+from cloudmgr.domain.access import Action, Actor, require
+from cloudmgr.domain.errors import ArchMismatch, ClassificationRefused, Conflict, InvalidInput
+from cloudmgr.domain.messages import Message, N_
+from cloudmgr.domain.phases import REFUSED_LEVELS, LIVE_SERVERS, ServerPhase
+from cloudmgr.models import Backend, Flavor, Image, Organization, Project, Server
+from cloudmgr.services.request_inputs import CreateRequest, RetireRequest, ServersEntry
+from cloudmgr.store import lookups, servers
+from quotas import Part
+
+MAX_LEASE_DAYS = 3 * 366
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedServer:
+    """One server as asked, every reference looked up."""
+
+    name: str
+    entry: int
+    arch: str
+    flavor: Flavor
+    image: Image
+    network_zone: str
+    backend: Backend | None
+    data_disk_gib: int
+    purpose_kind: str
+    spread: str
+    playbook: str
+    variables: Mapping[str, Any]
+
+    @property
+    def amounts(self) -> dict[str, int]:
+        """What this server costs in quota."""
+        return {
+            "servers": 1,
+            "vcpus": self.flavor.vcpus,
+            "memory_mib": self.flavor.memory_mib,
+            "disk_gib": self.flavor.system_disk_gib + self.data_disk_gib,
+            "ip_addresses": 1,
+            "volumes": 1 if self.data_disk_gib else 0,
+        }
+
+    @property
+    def capacity(self) -> dict[str, int]:
+        """What this server takes of a zone."""
+        return {key: self.amounts[key] for key in ("vcpus", "memory_mib", "disk_gib")}
+
+    def part(self, part_id: uuid.UUID, env: str) -> Part:
+        """Return this server's share of a reservation, with the dimensions that the request itself fixes."""
+        dims = {"arch": self.arch, "network_zone": self.network_zone, "environment": env}
+        if self.backend is not None:
+            dims["backend"] = self.backend.name
+        return Part(part_id=part_id, amounts=self.amounts, dims=dims)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedCreate:
+    """A create request whose every name was found."""
+
+    project: Project
+    organization: Organization
+    servers: list[PlannedServer]
+    ssh_keys: list[str]
+    owner_name: str
+    owner_phone: str
+    warnings: list[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRetire:
+    """A retire request whose servers may go."""
+
+    project: Project
+    organization: Organization
+    servers: list[Server]
+
+
+def own_project(session: Session, actor: Actor, project_id: uuid.UUID, action: Action) -> tuple[Project, Organization]:
+    """Return a project the actor may `action` on.
+
+    Raises:
+        InvalidInput: there is no such project for this actor (the field is named, as it came in a body).
+        Forbidden: the actor sees it but may not do this.
+        ClassificationRefused: it is 涉密 or 等保四级 and above.
+    """
+    found = lookups.project(session, project_id)
+    if found is None or not (actor.may(Action.ORGANIZATION_READ, found[1].path) or actor.user_id is None):
+        raise InvalidInput(N_("There is no such project among yours."), field="project")
+    project, organization = found
+    require(actor, action, organization.path)
+    if project.is_classified or project.mlps_level in REFUSED_LEVELS:
+        raise ClassificationRefused(
+            N_(
+                "Classified systems and systems of MLPS level 4 and above must not use this platform "
+                "(GB/T 22239-2019: a cloud does not carry systems above its own level)."
+            )
+        )
+    if not project.is_active:
+        raise InvalidInput(N_("The project is closed."), field="project")
+    return project, organization
+
+
+def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> ResolvedCreate:
+    """Look up everything a create request names.
+
+    Raises:
+        InvalidInput, ArchMismatch, ClassificationRefused, Conflict, Forbidden: the first rule that is broken.
+    """
+    project, organization = own_project(session, actor, command.project, Action.REQUEST_MAKE)
+    leases.check_lease(
+        lease_end=command.lease_end,
+        long_term=command.lease_long_term,
+        reason=command.lease_reason,
+        today=clock.today(),
+        max_days=MAX_LEASE_DAYS,
+    )
+    names = lookups.Names(session)
+    planned: list[PlannedServer] = []
+    for index, entry in enumerate(command.servers):
+        planned += _resolve_entry(names, index, entry, command.network_zone or project.network_zone)
+    _check_names(session, project, planned)
+    keys = [sshkeys.checked_public_key(key, field=f"ssh_keys[{i}]") for i, key in enumerate(command.ssh_keys)]
+    keys += [key for key in lookups.project_keys(session, project.id) if key not in keys]
+    warnings = [
+        hint
+        for entry in command.servers
+        if (hint := naming.convention_warning(naming.numbered(entry.name, entry.count)[0])) is not None
+    ]
+    if not keys:
+        warnings.append(Message(N_("No SSH key is given: nobody will be able to log in until a key is put on the project.")))
+    owner_name = command.owner.name if command.owner else project.owner_name
+    owner_phone = command.owner.phone if command.owner else project.owner_phone
+    if not owner_name or not owner_phone:
+        raise InvalidInput(N_("Name who is responsible and a phone number: the project has none on record."), field="owner")
+    return ResolvedCreate(project, organization, planned, keys, owner_name, owner_phone, warnings)
+
+
+def _resolve_entry(names: lookups.Names, index: int, entry: ServersEntry, default_zone: str | None) -> list[PlannedServer]:
+    at = f"servers[{index}]"
+    flavor = names.flavor(entry.flavor)
+    if flavor is None:
+        raise InvalidInput(N_("There is no flavor {given}; choose one of {known}."), field=f"{at}.flavor", given=entry.flavor, known=names.flavors())
+    image = names.image(entry.image)
+    if image is None:
+        raise InvalidInput(N_("There is no image {given}; choose one of {known}."), field=f"{at}.image", given=entry.image, known=names.images())
+    backend = None
+    if entry.backend is not None:
+        backend = names.backend(entry.backend)
+        if backend is None:
+            raise InvalidInput(N_("There is no cloud {given}; choose one of {known}."), field=f"{at}.backend", given=entry.backend, known=names.backends())
+    zone_name = entry.network_zone or default_zone
+    if zone_name is None:
+        raise InvalidInput(N_("Name the network zone, for the request or for this entry; choose one of {known}."), field=f"{at}.network_zone", known=names.network_zones())
+    if not names.has_network_zone(zone_name):
+        raise InvalidInput(N_("There is no network zone {given}; choose one of {known}."), field=f"{at}.network_zone" if entry.network_zone else "network_zone", given=zone_name, known=names.network_zones())
+    if not names.zone_archs() or entry.arch.value not in names.zone_archs():
+        raise ArchMismatch(N_("No pool has the architecture {arch}; there are {known}."), field=f"{at}.arch", arch=entry.arch.value, known=", ".join(sorted(names.zone_archs())) or "-")
+    image_archs = names.image_archs(image)
+    if entry.arch.value not in image_archs:
+        raise ArchMismatch(
+            N_("Image {image} exists for {known}, not for {arch}. Choose another image or architecture."),
+            field=f"{at}.image",
+            image=image.name,
+            arch=entry.arch.value,
+            known=", ".join(sorted(image_archs)) or "-",
+        )
+    if image.min_disk_gib > flavor.system_disk_gib:
+        raise InvalidInput(N_("Image {image} needs a system disk of {needed} GiB; flavor {flavor} has {given}."), field=f"{at}.flavor", image=image.name, needed=image.min_disk_gib, flavor=flavor.name, given=flavor.system_disk_gib)
+    playbook = entry.playbook or image.playbook
+    known = playbooks.load_catalogue()
+    if playbook not in known:
+        raise InvalidInput(N_("There is no playbook {given}; choose one of {known}."), field=f"{at}.playbook", given=playbook, known=", ".join(sorted(known)))
+    try:
+        playbooks.validate_variables(known[playbook], entry.variables)
+    except InvalidInput as error:
+        error.field = f"{at}.{error.field or 'variables'}"
+        error.errors = [{**finding, "field": f"{at}.{finding.get('field', 'variables')}"} for finding in error.errors]
+        raise
+    if len(naming.numbered(entry.name, entry.count)[-1]) > naming.MAX_LABEL:
+        raise InvalidInput(N_("With its number the name is longer than {max} characters; shorten it."), field=f"{at}.name", max=naming.MAX_LABEL)
+    return [
+        PlannedServer(
+            name=name,
+            entry=index,
+            arch=entry.arch.value,
+            flavor=flavor,
+            image=image,
+            network_zone=zone_name,
+            backend=backend,
+            data_disk_gib=entry.data_disk_gib,
+            purpose_kind=entry.purpose_kind.value,
+            spread=entry.spread.value,
+            playbook=playbook,
+            variables=entry.variables,
+        )
+        for name in naming.numbered(entry.name, entry.count)
+    ]
+
+
+def _check_names(session: Session, project: Project, planned: list[PlannedServer]) -> None:
+    names = [server.name for server in planned]
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise InvalidInput(N_("The name {names} stands twice in this request."), field="servers", names=", ".join(twice[:5]))
+    taken = servers.taken_names(session, project.id, names)
+    if taken:
+        raise name_taken(taken)
+
+
+def name_taken(names: list[str]) -> Conflict:
+    """Say which names a live server of the project already has."""
+    return Conflict(
+        N_("The project already has a server named {names}; choose another name."), field="servers", names=", ".join(sorted(names)[:5])
+    )
+
+
+def resolve_retire(session: Session, actor: Actor, command: RetireRequest) -> ResolvedRetire:
+    """Look up the servers of a retire request.
+
+    Raises:
+        InvalidInput: a server is not the project's, or stands twice.
+        Conflict: a server is being built, is already going, or is gone.
+    """
+    project, organization = own_project(session, actor, command.project, Action.REQUEST_MAKE)
+    if len(set(command.servers)) < len(command.servers):
+        raise InvalidInput(N_("A server stands twice in this request."), field="servers")
+    found: list[Server] = []
+    for index, server_id in enumerate(command.servers):
+        server = servers.get(session, server_id)
+        if server is None or server.project_id != project.id:
+            raise InvalidInput(N_("The project has no such server."), field=f"servers[{index}]")
+        if ServerPhase(server.phase) not in LIVE_SERVERS or server.phase == ServerPhase.RETIRING or server.retire_request_id is not None:
+            raise Conflict(N_("Server {name} is already being retired or gone."), field=f"servers[{index}]", name=server.name)
+        if server.phase not in (ServerPhase.ACTIVE, ServerPhase.SUSPENDED, ServerPhase.FAILED):
+            raise Conflict(N_("Server {name} is still being built; wait until it stands or has failed."), field=f"servers[{index}]", name=server.name)
+        found.append(server)
+    return ResolvedRetire(project, organization, found)

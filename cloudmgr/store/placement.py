@@ -1,0 +1,176 @@
+"""What placement reads and the conditional updates by which capacity is claimed and given back."""
+
+import uuid
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from cloudmgr.domain import clock
+from cloudmgr.domain.phases import Health, Tier
+from cloudmgr.domain.placement import ZoneFacts
+from cloudmgr.models import (
+    Allocation,
+    Backend,
+    BackendShare,
+    ImageVariant,
+    Network,
+    Organization,
+    Server,
+    Zone,
+    ZoneInventory,
+    ZoneNetworkZone,
+)
+
+
+def zone_facts(session: Session, *, image_id: uuid.UUID, request_id: uuid.UUID | None = None) -> list[ZoneFacts]:
+    """Read every zone of the enabled backends with what a judgement needs; a handful of queries, whatever the number."""
+    zones = session.exec(
+        select(Zone, Backend, Organization.path)
+        .join(Backend, col(Zone.backend_id) == col(Backend.id))
+        .join(Organization, col(Backend.owner_organization_id) == col(Organization.id), isouter=True)
+        .where(col(Backend.is_enabled), col(Backend.is_configured))
+        .order_by(col(Zone.name))
+    ).all()
+    inventories: dict[uuid.UUID, list[ZoneInventory]] = {}
+    for inventory in session.exec(select(ZoneInventory)):
+        inventories.setdefault(inventory.zone_id, []).append(inventory)
+    network_zones: dict[uuid.UUID, set[str]] = {}
+    for row in session.exec(select(ZoneNetworkZone)):
+        network_zones.setdefault(row.zone_id, set()).add(row.network_zone)
+    shares: dict[uuid.UUID, list[str]] = {}
+    for backend_id, path in session.exec(
+        select(BackendShare.backend_id, Organization.path).join(
+            Organization, col(BackendShare.organization_id) == col(Organization.id)
+        )
+    ):
+        shares.setdefault(backend_id, []).append(path)
+    variants: dict[uuid.UUID, set[str]] = {}
+    for variant in session.exec(select(ImageVariant).where(ImageVariant.image_id == image_id)):
+        variants.setdefault(variant.backend_id, set()).add(variant.arch)
+    siblings: dict[uuid.UUID, int] = {}
+    if request_id is not None:
+        counted = session.exec(
+            select(Server.zone_id, sa.func.count()).where(Server.request_id == request_id).group_by(col(Server.zone_id))
+        )
+        siblings = {zone_id: count for zone_id, count in counted if zone_id is not None}
+    return [
+        ZoneFacts(
+            id=zone.id,
+            name=zone.name,
+            title=zone.title or zone.name,
+            backend_id=backend.id,
+            backend=backend.name,
+            tier=Tier(backend.tier),
+            arch=zone.arch,
+            cpu_family=zone.cpu_family,
+            is_xinchuang=zone.is_xinchuang,
+            is_enabled=zone.is_enabled,
+            is_available=zone.is_available,
+            health=Health(backend.health),
+            network_zones=frozenset(network_zones.get(zone.id, ())),
+            room={i.resource: _capacity(i) - i.used for i in inventories.get(zone.id, ())},
+            total={i.resource: _capacity(i) for i in inventories.get(zone.id, ())},
+            owner_path=owner_path,
+            shared_paths=tuple(shares.get(backend.id, ())),
+            image_archs=frozenset(variants.get(backend.id, ())),
+            siblings=siblings.get(zone.id, 0),
+            generation=zone.generation,
+        )
+        for zone, backend, owner_path in zones
+    ]
+
+
+def _capacity(inventory: ZoneInventory) -> int:
+    return (inventory.total - inventory.reserved) * inventory.ratio_pct // 100
+
+
+def claim(session: Session, *, zone_id: uuid.UUID, generation: int, server_id: uuid.UUID, amounts: Mapping[str, int]) -> bool:
+    """Allocate capacity for a server in a zone seen at `generation`; False when somebody else was faster.
+
+    The zone's generation is raised by a conditional update first, which locks the zone's row; each inventory is then
+    raised under its own guard, so capacity is never passed even if a generation were misread.
+    """
+    raised = session.execute(
+        sa.update(Zone)
+        .where(col(Zone.id) == zone_id, col(Zone.generation) == generation)
+        .values(generation=Zone.generation + 1)
+        .execution_options(synchronize_session=False)
+    )
+    if raised.rowcount != 1:  # type: ignore[attr-defined]
+        return False
+    for resource, amount in amounts.items():
+        guarded = session.execute(
+            sa.update(ZoneInventory)
+            .where(
+                col(ZoneInventory.zone_id) == zone_id,
+                col(ZoneInventory.resource) == resource,
+                col(ZoneInventory.used) + amount
+                <= (col(ZoneInventory.total) - col(ZoneInventory.reserved)) * col(ZoneInventory.ratio_pct) / 100,
+            )
+            .values(used=ZoneInventory.used + amount)
+            .execution_options(synchronize_session=False)
+        )
+        if guarded.rowcount != 1 and _is_counted(session, zone_id, resource):  # type: ignore[attr-defined]
+            return False
+    session.add(Allocation(zone_id=zone_id, server_id=server_id, amounts=dict(amounts)))
+    session.flush()
+    return True
+
+
+def _is_counted(session: Session, zone_id: uuid.UUID, resource: str) -> bool:
+    return (
+        session.exec(
+            select(ZoneInventory.id).where(ZoneInventory.zone_id == zone_id, ZoneInventory.resource == resource)
+        ).first()
+        is not None
+    )
+
+
+def give_back(session: Session, server_id: uuid.UUID) -> None:
+    """Release the open allocation of a server; without one nothing happens."""
+    allocation = session.exec(
+        select(Allocation).where(Allocation.server_id == server_id, col(Allocation.released_at).is_(None))
+    ).first()
+    if allocation is None:
+        return
+    allocation.released_at = clock.now()
+    for resource, amount in allocation.amounts.items():
+        session.execute(
+            sa.update(ZoneInventory)
+            .where(col(ZoneInventory.zone_id) == allocation.zone_id, col(ZoneInventory.resource) == resource)
+            .values(used=ZoneInventory.used - amount)
+            .execution_options(synchronize_session=False)
+        )
+    session.execute(
+        sa.update(Zone)
+        .where(col(Zone.id) == allocation.zone_id)
+        .values(generation=Zone.generation + 1)
+        .execution_options(synchronize_session=False)
+    )
+    session.flush()
+
+
+def open_allocation(session: Session, server_id: uuid.UUID) -> Allocation | None:
+    """Return the allocation a server holds now."""
+    return session.exec(
+        select(Allocation).where(Allocation.server_id == server_id, col(Allocation.released_at).is_(None))
+    ).first()
+
+
+def variant_of(session: Session, *, image_id: uuid.UUID, arch: str, backend_id: uuid.UUID) -> ImageVariant | None:
+    """Return what an image is at a backend for an architecture."""
+    return session.exec(
+        select(ImageVariant).where(
+            ImageVariant.image_id == image_id, ImageVariant.arch == arch, ImageVariant.backend_id == backend_id
+        )
+    ).first()
+
+
+def network_for(session: Session, *, backend_id: uuid.UUID, network_zone: str) -> Network | None:
+    """Return the network that carries a network zone at a backend."""
+    return session.exec(
+        select(Network)
+        .where(Network.backend_id == backend_id, Network.network_zone == network_zone, col(Network.is_enabled))
+        .order_by(col(Network.name))
+    ).first()
