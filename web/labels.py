@@ -1,0 +1,327 @@
+"""The words people read for every closed set of values: one English template each, translated by the catalogues.
+
+A vocabulary is named after what it describes. A guard test holds the sets complete; a value not in them is shown verbatim.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from cloudmgr.domain.access import Role
+from cloudmgr.domain.architectures import Architecture, CpuFamily
+from cloudmgr.domain.events import Event, Outcome
+from cloudmgr.domain.messages import N_
+from cloudmgr.domain.phases import (
+    Decision,
+    Environment,
+    Health,
+    MlpsLevel,
+    OrganizationKind,
+    PurposeKind,
+    RequestKind,
+    RequestPhase,
+    ServerPhase,
+    Spread,
+    Tier,
+)
+
+NOT_COLLECTED = N_("Not collected")
+"""Shown for whatever is not known: never a zero, never an empty cell."""
+
+_REQUEST_PHASE = {
+    RequestPhase.DRAFT: N_("Draft"),
+    RequestPhase.SUBMITTED: N_("Submitted"),
+    RequestPhase.IN_REVIEW: N_("In review"),
+    RequestPhase.APPROVED: N_("Approved, waiting to be provisioned"),
+    RequestPhase.FULFILLING: N_("Provisioning"),
+    RequestPhase.FULFILLED: N_("Provisioned"),
+    RequestPhase.PARTLY_FULFILLED: N_("Partly provisioned"),
+    RequestPhase.RETURNED: N_("Returned for correction"),
+    RequestPhase.REJECTED: N_("Not approved"),
+    RequestPhase.WITHDRAWN: N_("Withdrawn"),
+    RequestPhase.FAILED: N_("Provisioning failed"),
+}
+
+_RETIRE_PHASE = _REQUEST_PHASE | {
+    RequestPhase.APPROVED: N_("Approved, waiting to be retired"),
+    RequestPhase.FULFILLING: N_("Being retired"),
+    RequestPhase.FULFILLED: N_("Retired"),
+    RequestPhase.PARTLY_FULFILLED: N_("Partly retired"),
+    RequestPhase.FAILED: N_("Retiring failed"),
+}
+
+_EVENT = {
+    Event.LOGIN: N_("Sign in"),
+    Event.LOGOUT: N_("Sign out"),
+    Event.SESSION_EXPIRED: N_("Session expired"),
+    Event.ACCESS_DENIED: N_("Access denied"),
+    Event.PASSWORD_CHANGE: N_("Change password"),
+    Event.USER_CREATE: N_("Create user"),
+    Event.USER_UPDATE: N_("Change user"),
+    Event.USER_LOCK: N_("Lock account"),
+    Event.USER_UNLOCK: N_("Unlock account"),
+    Event.ROLE_GRANT: N_("Grant role"),
+    Event.ROLE_REVOKE: N_("Revoke role"),
+    Event.ORGANIZATION_CREATE: N_("Create organization"),
+    Event.ORGANIZATION_UPDATE: N_("Change organization"),
+    Event.PROJECT_CREATE: N_("Register information system"),
+    Event.PROJECT_UPDATE: N_("Change information system"),
+    Event.SSH_KEY_ADD: N_("Add SSH key"),
+    Event.SSH_KEY_REMOVE: N_("Remove SSH key"),
+    Event.FLAVOR_WRITE: N_("Change flavor"),
+    Event.IMAGE_WRITE: N_("Change image"),
+    Event.BACKEND_WRITE: N_("Change cloud platform"),
+    Event.BACKEND_CHECK: N_("Check cloud platform"),
+    Event.ZONE_WRITE: N_("Change resource pool"),
+    Event.NETWORK_WRITE: N_("Change network"),
+    Event.QUOTA_SET: N_("Set quota"),
+    Event.QUOTA_VERIFY: N_("Verify quota"),
+    Event.REQUEST_SAVE: N_("Save request"),
+    Event.REQUEST_SUBMIT: N_("Submit request"),
+    Event.REQUEST_WITHDRAW: N_("Withdraw request"),
+    Event.REQUEST_APPROVE: N_("Approve request"),
+    Event.REQUEST_RETURN: N_("Return request"),
+    Event.REQUEST_REJECT: N_("Refuse request"),
+    Event.REQUEST_RETRY: N_("Retry request"),
+    Event.REQUEST_FULFIL: N_("Complete request"),
+    Event.VM_PLACE: N_("Choose pool for server"),
+    Event.VM_CREATE: N_("Create server"),
+    Event.VM_ACTIVATE: N_("Put server into service"),
+    Event.VM_FAIL: N_("Server failed"),
+    Event.VM_START: N_("Start server"),
+    Event.VM_STOP: N_("Stop server"),
+    Event.VM_REBOOT: N_("Reboot server"),
+    Event.VM_RETIRE: N_("Retire server"),
+    Event.VM_DELETE: N_("Delete server"),
+    Event.PLAYBOOK_START: N_("Start playbook"),
+    Event.PLAYBOOK_FINISH: N_("Finish playbook"),
+    Event.INVENTORY_EXPORT: N_("Export inventory"),
+    Event.INVENTORY_REVEAL: N_("Export with personal data shown"),
+    Event.EXPORT_READ: N_("Fetch export"),
+    Event.SYSTEM_START: N_("System start"),
+    Event.SYSTEM_STOP: N_("System stop"),
+    Event.SYSTEM_INIT: N_("System set up"),
+    Event.SYSTEM_APPLY: N_("Apply configuration file"),
+    Event.SYSTEM_BACKUP: N_("Back up"),
+    Event.SYSTEM_RESTORE: N_("Restore backup"),
+    Event.SYSTEM_RETENTION: N_("Clear expired records"),
+}
+
+VOCABULARIES: Mapping[str, Mapping[str, str]] = {
+    "request_phase": _REQUEST_PHASE,
+    "retire_phase": _RETIRE_PHASE,
+    "request_kind": {RequestKind.CREATE: N_("New servers"), RequestKind.RETIRE: N_("Retire servers")},
+    "stage_state": {
+        "waiting": N_("Not its turn yet"),
+        "open": N_("Waiting for a decision"),
+        Decision.APPROVE: N_("Approved"),
+        Decision.REJECT: N_("Not approved"),
+        Decision.RETURN: N_("Returned for correction"),
+        "cancelled": N_("Cancelled"),
+    },
+    "decision": {Decision.APPROVE: N_("Approve"), Decision.REJECT: N_("Refuse"), Decision.RETURN: N_("Return")},
+    "server_phase": {
+        ServerPhase.REQUESTED: N_("Waiting for provisioning"),
+        ServerPhase.PLACED: N_("Pool chosen"),
+        ServerPhase.CREATING: N_("Creating"),
+        ServerPhase.CONFIGURING: N_("Configuring"),
+        ServerPhase.ACTIVE: N_("In service"),
+        ServerPhase.SUSPENDED: N_("Frozen"),
+        ServerPhase.RETIRING: N_("Being retired"),
+        ServerPhase.RETIRED: N_("Retired"),
+        ServerPhase.FAILED: N_("Failed"),
+    },
+    "server_state": {
+        "running": N_("Running"),
+        "stopped": N_("Stopped"),
+        "paused": N_("Paused"),
+        "building": N_("Booting"),
+        "error": N_("Abnormal"),
+        "unknown": NOT_COLLECTED,
+    },
+    "power_action": {"start": N_("Start"), "stop": N_("Stop"), "reboot": N_("Reboot")},
+    "run_state": {
+        "queued": N_("Queued"),
+        "running": N_("In progress"),
+        "succeeded": N_("Succeeded"),
+        "failed": N_("Failed"),
+        "cancelled": N_("Cancelled"),
+        "timed_out": N_("Timed out"),
+    },
+    "task_state": {
+        "ok": N_("Unchanged"),
+        "changed": N_("Changed"),
+        "failed": N_("Failed"),
+        "skipped": N_("Skipped"),
+        "unreachable": N_("Unreachable"),
+    },
+    "role": {
+        Role.REQUESTER: N_("Requester"),
+        Role.UNIT_REVIEWER: N_("Unit reviewer"),
+        Role.DISTRICT_ADMIN: N_("District administrator"),
+        Role.QUOTA_ADMIN: N_("Quota administrator"),
+        Role.CITY_APPROVER: N_("City approver"),
+        Role.TECHNICAL_APPROVER: N_("Technical approver"),
+        Role.SYSTEM_ADMIN: N_("System administrator"),
+        Role.SECURITY_ADMIN: N_("Security administrator"),
+        Role.AUDIT_ADMIN: N_("Audit administrator"),
+        Role.EXTERNAL_AUDITOR: N_("External auditor"),
+    },
+    "event": _EVENT,
+    "outcome": {Outcome.SUCCESS: N_("Succeeded"), Outcome.DENIED: N_("Denied"), Outcome.FAILURE: N_("Failed")},
+    "environment": {
+        Environment.PRD: N_("Production"),
+        Environment.TST: N_("Test"),
+        Environment.DEV: N_("Development"),
+        Environment.DR: N_("Disaster recovery"),
+    },
+    "purpose_kind": {
+        PurposeKind.APP: N_("Application"),
+        PurposeKind.DB: N_("Database"),
+        PurposeKind.MID: N_("Middleware"),
+        PurposeKind.WEB: N_("Web"),
+        PurposeKind.FS: N_("File storage"),
+        PurposeKind.OTHER: N_("Other"),
+    },
+    "mlps_level": {
+        MlpsLevel.LEVEL_1: N_("Level 1"),
+        MlpsLevel.LEVEL_2: N_("Level 2"),
+        MlpsLevel.LEVEL_3: N_("Level 3"),
+        MlpsLevel.LEVEL_4: N_("Level 4"),
+        MlpsLevel.LEVEL_5: N_("Level 5"),
+        MlpsLevel.UNRATED: N_("Not rated"),
+    },
+    "tier": {
+        Tier.CITY: N_("City cloud"),
+        Tier.DISTRICT: N_("District cloud"),
+        Tier.EDGE: N_("Edge cloud"),
+        Tier.PUBLIC: N_("Public cloud"),
+    },
+    "health": {
+        Health.UNKNOWN: NOT_COLLECTED,
+        Health.OK: N_("Healthy"),
+        Health.DEGRADED: N_("Degraded"),
+        Health.DOWN: N_("Not reachable"),
+    },
+    "spread": {
+        Spread.HOST: N_("On different hosts"),
+        Spread.ZONE: N_("In different pools"),
+        Spread.NONE: N_("No requirement"),
+    },
+    "architecture": {
+        Architecture.AARCH64: N_("Arm (aarch64)"),
+        Architecture.X86_64: N_("x86 (x86_64)"),
+        Architecture.LOONGARCH64: N_("LoongArch (loongarch64)"),
+        Architecture.MIPS64EL: N_("MIPS (mips64el)"),
+        Architecture.SW_64: N_("SW (sw_64)"),
+    },
+    "cpu_family": {
+        CpuFamily.KUNPENG: N_("Kunpeng"),
+        CpuFamily.PHYTIUM: N_("Phytium"),
+        CpuFamily.HYGON: N_("Hygon"),
+        CpuFamily.ZHAOXIN: N_("Zhaoxin"),
+        CpuFamily.LOONGSON: N_("Loongson"),
+        CpuFamily.SUNWAY: N_("Sunway"),
+        CpuFamily.INTEL: N_("Intel"),
+        CpuFamily.AMD: N_("AMD"),
+        CpuFamily.UNKNOWN: NOT_COLLECTED,
+    },
+    "organization_kind": {
+        OrganizationKind.CITY: N_("City"),
+        OrganizationKind.MUNICIPAL: N_("Municipal level"),
+        OrganizationKind.DISTRICT: N_("District"),
+        OrganizationKind.COUNTY: N_("County"),
+        OrganizationKind.COUNTY_LEVEL_CITY: N_("County-level city"),
+        OrganizationKind.NEW_AREA: N_("State-level new area"),
+        OrganizationKind.NATIONAL_ZONE: N_("National zone"),
+        OrganizationKind.PARK: N_("Park"),
+        OrganizationKind.FTZ: N_("Free trade zone"),
+        OrganizationKind.ZONE: N_("Zone"),
+        OrganizationKind.DEPARTMENT: N_("Department"),
+    },
+    "project_stage": {
+        "planning": N_("Planned"),
+        "trial": N_("Trial operation"),
+        "live": N_("Live"),
+        "closing": N_("Closing down"),
+    },
+    "resource": {
+        "servers": N_("Servers"),
+        "vcpus": N_("vCPUs"),
+        "memory_mib": N_("Memory"),
+        "disk_gib": N_("Disk"),
+        "ip_addresses": N_("IP addresses"),
+        "public_ips": N_("Public IPs"),
+        "volumes": N_("Volumes"),
+        "snapshots": N_("Snapshots"),
+    },
+    "dimension": {
+        "arch": N_("architecture"),
+        "cpu_family": N_("processor"),
+        "backend": N_("cloud platform"),
+        "tier": N_("tier"),
+        "network_zone": N_("network zone"),
+        "is_xinchuang": N_("Xinchuang"),
+        "environment": N_("environment"),
+    },
+    "yes_no": {"true": N_("Yes"), "false": N_("No")},
+    "step": {
+        "place": N_("Choose pool"),
+        "create": N_("Create"),
+        "await_running": N_("Wait for boot"),
+        "post": N_("Count"),
+        "configure": N_("Configure"),
+        "activate": N_("Put into service"),
+        "delete": N_("Delete"),
+        "release": N_("Release"),
+    },
+}
+
+ENUMS: Mapping[type[StrEnum], str] = {
+    RequestPhase: "request_phase",
+    RequestKind: "request_kind",
+    ServerPhase: "server_phase",
+    Decision: "decision",
+    Role: "role",
+    Event: "event",
+    Outcome: "outcome",
+    Environment: "environment",
+    PurposeKind: "purpose_kind",
+    MlpsLevel: "mlps_level",
+    Tier: "tier",
+    Health: "health",
+    Spread: "spread",
+    Architecture: "architecture",
+    CpuFamily: "cpu_family",
+    OrganizationKind: "organization_kind",
+}
+"""Which vocabulary words which enumeration; the guard test walks it."""
+
+_TONES: Mapping[str, Mapping[str, str]] = {
+    "request_phase": {
+        "in_review": "info", "submitted": "info", "approved": "info", "fulfilling": "busy", "fulfilled": "ok",
+        "partly_fulfilled": "warn", "returned": "warn", "rejected": "bad", "failed": "bad",
+    },
+    "server_phase": {
+        "requested": "info", "placed": "info", "creating": "busy", "configuring": "busy", "active": "ok",
+        "suspended": "warn", "retiring": "busy", "failed": "bad",
+    },
+    "server_state": {"running": "ok", "building": "busy", "paused": "warn", "error": "bad"},
+    "stage_state": {"open": "info", "approve": "ok", "return": "warn", "reject": "bad"},
+    "run_state": {"running": "busy", "succeeded": "ok", "failed": "bad", "timed_out": "bad", "cancelled": "warn"},
+    "task_state": {"changed": "info", "ok": "ok", "failed": "bad", "unreachable": "bad"},
+    "outcome": {"success": "ok", "denied": "warn", "failure": "bad"},
+    "health": {"ok": "ok", "degraded": "warn", "down": "bad"},
+}  # fmt: skip
+
+
+def label(vocabulary: str, value: object) -> str:
+    """Return the English template for a value; None is `Not collected`, an unlisted value is itself."""
+    if value is None or value == "":
+        return NOT_COLLECTED
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return VOCABULARIES[vocabulary].get(text, text)
+
+
+def tone(vocabulary: str, value: object) -> str:
+    """Return how a badge looks: neutral, info, busy, ok, warn or bad. Colour never stands alone: the word is there too."""
+    return _TONES.get("request_phase" if vocabulary == "retire_phase" else vocabulary, {}).get(str(value), "neutral")
