@@ -26,6 +26,14 @@ def _lab_present(name: str) -> bool:
     raise AssertionError(f"unknown lab {name}")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on real guests run in one worker, one after another: the guests share two cores with everything else."""
+    for item in items:
+        if any("libvirt" in marker.args for marker in item.iter_markers("lab")):
+            item.add_marker(pytest.mark.xdist_group("libvirt"))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("lab"):
         for name in marker.args:
