@@ -310,12 +310,12 @@ class SimulatedProvider(Provider, PowerControl, Resizing, Snapshots):
                 token = uuid.UUID(target["token"])
             seq = journal.begin(db, call, None if token is None else str(token), ref)
             attempt = _Attempt(db, fault)
+            if fault and fault.kind is FaultKind.GONE and about is None and target is not None:
+                servers.remove(db, target["ref"])  # before the savepoint: it stays gone when the call is refused for it
             db.execute("SAVEPOINT effect")
             try:
                 if fault and (refusal := fault.refusal()):
                     raise refusal
-                if fault and fault.kind is FaultKind.GONE and about is None and target is not None:
-                    servers.remove(db, target["ref"])
                 yield attempt
             except ProviderError as error:
                 db.execute("ROLLBACK TO effect")
