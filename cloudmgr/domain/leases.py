@@ -21,10 +21,15 @@ def check_lease(*, lease_end: date | None, long_term: bool, reason: str, today: 
             raise InvalidInput(N_("A long-term lease needs a reason."), field="lease_reason")
         return
     if lease_end is None:
-        raise InvalidInput(N_("Say until when the servers are needed, or ask for a long-term lease with a reason."), field="lease_end")
+        raise InvalidInput(
+            N_("Say until when the servers are needed, or ask for a long-term lease with a reason."), field="lease_end"
+        )
     if lease_end <= today:
         raise InvalidInput(
-            N_("The lease must end after today ({today}); {given} is not."), field="lease_end", today=today.isoformat(), given=lease_end.isoformat()
+            N_("The lease must end after today ({today}); {given} is not."),
+            field="lease_end",
+            today=today.isoformat(),
+            given=lease_end.isoformat(),
         )
     last = today + timedelta(days=max_days)
     try:
@@ -33,7 +38,9 @@ def check_lease(*, lease_end: date | None, long_term: bool, reason: str, today: 
         last = today + timedelta(days=3 * 365)
     if lease_end > last:
         raise InvalidInput(
-            N_("A lease may run until {last} at most; {given} is later. Ask for a long-term lease if it is needed for good."),
+            N_(
+                "A lease may run until {last} at most; {given} is later. Ask for a long-term lease if it is needed for good."
+            ),
             field="lease_end",
             last=last.isoformat(),
             given=lease_end.isoformat(),

@@ -22,5 +22,6 @@ def convention_warning(name: str) -> Message | None:
     if _CONVENTION.match(name):
         return None
     return Message(
-        N_("{name} does not follow the naming convention (430102-mzj-zhsq-prd-app01); it will be used as it is."), {"name": name}
+        N_("{name} does not follow the naming convention (430102-mzj-zhsq-prd-app01); it will be used as it is."),
+        {"name": name},
     )

@@ -8,7 +8,12 @@ from cloudmgr.domain.messages import Message, N_
 from cloudmgr.domain.phases import Health, Spread, Tier
 
 _TIER_ORDER = {Tier.CITY: 0, Tier.DISTRICT: 1, Tier.EDGE: 2, Tier.PUBLIC: 3}
-_RESOURCE_WORDS = {"vcpus": N_("vCPU"), "memory_mib": N_("memory in MiB"), "disk_gib": N_("disk in GiB"), "servers": N_("servers")}
+_RESOURCE_WORDS = {
+    "vcpus": N_("vCPU"),
+    "memory_mib": N_("memory in MiB"),
+    "disk_gib": N_("disk in GiB"),
+    "servers": N_("servers"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,9 @@ def _objections(wanted: Wanted, zone: ZoneFacts) -> Iterable[Message]:
     if zone.arch != wanted.arch:
         yield Message(N_("its architecture is {zone}, asked is {asked}"), {"zone": zone.arch, "asked": wanted.arch})
     if wanted.backend is not None and zone.backend != wanted.backend:
-        yield Message(N_("it belongs to {backend}, the request names {asked}"), {"backend": zone.backend, "asked": wanted.backend})
+        yield Message(
+            N_("it belongs to {backend}, the request names {asked}"), {"backend": zone.backend, "asked": wanted.backend}
+        )
     if not zone.is_enabled:
         yield Message(N_("it is closed to new servers"))
     if zone.health is Health.DOWN:

@@ -8,7 +8,14 @@ import struct
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.messages import N_
 
-ALLOWED = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa", "sk-ssh-ed25519@openssh.com")
+ALLOWED = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "ssh-rsa",
+    "sk-ssh-ed25519@openssh.com",
+)
 _RSA_MIN_BITS = 2048
 _MAX_LENGTH = 4096
 
@@ -21,10 +28,16 @@ def checked_public_key(text: str, *, field: str) -> str:
     """
     line = text.strip()
     if "PRIVATE KEY" in line:
-        raise InvalidInput(N_("This is a private key. Never send it to anybody; give the public key, which ends in .pub."), field=field)
+        raise InvalidInput(
+            N_("This is a private key. Never send it to anybody; give the public key, which ends in .pub."), field=field
+        )
     parts = line.split(None, 2)
     if len(line) > _MAX_LENGTH or "\n" in line or "\r" in line or len(parts) < 2 or parts[0] not in ALLOWED:  # noqa: PLR2004
-        raise InvalidInput(N_("This is not an SSH public key; it begins with one of {allowed}."), field=field, allowed=", ".join(ALLOWED))
+        raise InvalidInput(
+            N_("This is not an SSH public key; it begins with one of {allowed}."),
+            field=field,
+            allowed=", ".join(ALLOWED),
+        )
     try:
         blob = base64.b64decode(parts[1], validate=True)
         fields = _fields(blob)
@@ -33,7 +46,9 @@ def checked_public_key(text: str, *, field: str) -> str:
     if not fields or fields[0] != parts[0].encode() or len(fields) < 2:  # noqa: PLR2004
         raise InvalidInput(N_("This SSH public key is damaged; copy the whole line again."), field=field)
     if parts[0] == "ssh-rsa" and (len(fields) < 3 or int.from_bytes(fields[2]).bit_length() < _RSA_MIN_BITS):  # noqa: PLR2004
-        raise InvalidInput(N_("RSA keys need at least {bits} bits; ssh-ed25519 is better."), field=field, bits=_RSA_MIN_BITS)
+        raise InvalidInput(
+            N_("RSA keys need at least {bits} bits; ssh-ed25519 is better."), field=field, bits=_RSA_MIN_BITS
+        )
     return " ".join(parts)
 
 

@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from cloudmgr.domain import placement
 from cloudmgr.domain.access import Action, Actor
-from cloudmgr.domain.messages import Message, N_
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import Spread
 from cloudmgr.services import resolution
 from cloudmgr.services.request_inputs import CreateRequest, RetireRequest
@@ -83,11 +83,17 @@ def _plan_create(session: Session, actor: Actor, command: CreateRequest, resolve
         entries.append(entry_plan)
         if entry_plan.fits == 0:
             warnings.append(
-                Message(N_("No pool has room for {name} now; it can be submitted and is placed once there is room."), {"name": entry.name})
+                Message(
+                    N_("No pool has room for {name} now; it can be submitted and is placed once there is room."),
+                    {"name": entry.name},
+                )
             )
         elif entry_plan.fits < entry.count:
             warnings.append(
-                Message(N_("There is room now for {fits} of {count} servers of {name}."), {"fits": entry_plan.fits, "count": entry.count, "name": entry.name})
+                Message(
+                    N_("There is room now for {fits} of {count} servers of {name}."),
+                    {"fits": entry_plan.fits, "count": entry.count, "name": entry.name},
+                )
             )
     refusals = [
         {"code": "quota_exceeded", **binding.as_json(), "message": binding.describe()} for binding in quota.bindings
@@ -112,7 +118,11 @@ def _plan_entry(
     for verdict in verdicts:
         if verdict.is_candidate:
             fits += min(
-                (verdict.zone.room[key] // amount for key, amount in planned.capacity.items() if amount and key in verdict.zone.room),
+                (
+                    verdict.zone.room[key] // amount
+                    for key, amount in planned.capacity.items()
+                    if amount and key in verdict.zone.room
+                ),
                 default=count,
             )
     return EntryPlan(index, name, count, planned.arch, verdicts, min(fits, count))

@@ -94,4 +94,3 @@ class PowerAction(Input):
     """What to do with a server's power."""
 
     action: Literal["start", "stop", "reboot"]
-

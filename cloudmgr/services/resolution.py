@@ -11,8 +11,8 @@ from cloudmgr.adapters import catalogue as playbooks
 from cloudmgr.domain import clock, leases, naming, sshkeys
 from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import ArchMismatch, ClassificationRefused, Conflict, InvalidInput
-from cloudmgr.domain.messages import Message, N_
-from cloudmgr.domain.phases import REFUSED_LEVELS, LIVE_SERVERS, ServerPhase
+from cloudmgr.domain.messages import N_, Message
+from cloudmgr.domain.phases import LIVE_SERVERS, REFUSED_LEVELS, ServerPhase
 from cloudmgr.models import Backend, Flavor, Image, Organization, Project, Server
 from cloudmgr.services.request_inputs import CreateRequest, RetireRequest, ServersEntry
 from cloudmgr.store import lookups, servers
@@ -137,34 +137,69 @@ def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> Re
         if (hint := naming.convention_warning(naming.numbered(entry.name, entry.count)[0])) is not None
     ]
     if not keys:
-        warnings.append(Message(N_("No SSH key is given: nobody will be able to log in until a key is put on the project.")))
+        warnings.append(
+            Message(N_("No SSH key is given: nobody will be able to log in until a key is put on the project."))
+        )
     owner_name = command.owner.name if command.owner else project.owner_name
     owner_phone = command.owner.phone if command.owner else project.owner_phone
     if not owner_name or not owner_phone:
-        raise InvalidInput(N_("Name who is responsible and a phone number: the project has none on record."), field="owner")
+        raise InvalidInput(
+            N_("Name who is responsible and a phone number: the project has none on record."), field="owner"
+        )
     return ResolvedCreate(project, organization, planned, keys, owner_name, owner_phone, warnings)
 
 
-def _resolve_entry(names: lookups.Names, index: int, entry: ServersEntry, default_zone: str | None) -> list[PlannedServer]:
+def _resolve_entry(
+    names: lookups.Names, index: int, entry: ServersEntry, default_zone: str | None
+) -> list[PlannedServer]:
     at = f"servers[{index}]"
     flavor = names.flavor(entry.flavor)
     if flavor is None:
-        raise InvalidInput(N_("There is no flavor {given}; choose one of {known}."), field=f"{at}.flavor", given=entry.flavor, known=names.flavors())
+        raise InvalidInput(
+            N_("There is no flavor {given}; choose one of {known}."),
+            field=f"{at}.flavor",
+            given=entry.flavor,
+            known=names.flavors(),
+        )
     image = names.image(entry.image)
     if image is None:
-        raise InvalidInput(N_("There is no image {given}; choose one of {known}."), field=f"{at}.image", given=entry.image, known=names.images())
+        raise InvalidInput(
+            N_("There is no image {given}; choose one of {known}."),
+            field=f"{at}.image",
+            given=entry.image,
+            known=names.images(),
+        )
     backend = None
     if entry.backend is not None:
         backend = names.backend(entry.backend)
         if backend is None:
-            raise InvalidInput(N_("There is no cloud {given}; choose one of {known}."), field=f"{at}.backend", given=entry.backend, known=names.backends())
+            raise InvalidInput(
+                N_("There is no cloud {given}; choose one of {known}."),
+                field=f"{at}.backend",
+                given=entry.backend,
+                known=names.backends(),
+            )
     zone_name = entry.network_zone or default_zone
     if zone_name is None:
-        raise InvalidInput(N_("Name the network zone, for the request or for this entry; choose one of {known}."), field=f"{at}.network_zone", known=names.network_zones())
+        raise InvalidInput(
+            N_("Name the network zone, for the request or for this entry; choose one of {known}."),
+            field=f"{at}.network_zone",
+            known=names.network_zones(),
+        )
     if not names.has_network_zone(zone_name):
-        raise InvalidInput(N_("There is no network zone {given}; choose one of {known}."), field=f"{at}.network_zone" if entry.network_zone else "network_zone", given=zone_name, known=names.network_zones())
+        raise InvalidInput(
+            N_("There is no network zone {given}; choose one of {known}."),
+            field=f"{at}.network_zone" if entry.network_zone else "network_zone",
+            given=zone_name,
+            known=names.network_zones(),
+        )
     if not names.zone_archs() or entry.arch.value not in names.zone_archs():
-        raise ArchMismatch(N_("No pool has the architecture {arch}; there are {known}."), field=f"{at}.arch", arch=entry.arch.value, known=", ".join(sorted(names.zone_archs())) or "-")
+        raise ArchMismatch(
+            N_("No pool has the architecture {arch}; there are {known}."),
+            field=f"{at}.arch",
+            arch=entry.arch.value,
+            known=", ".join(sorted(names.zone_archs())) or "-",
+        )
     image_archs = names.image_archs(image)
     if entry.arch.value not in image_archs:
         raise ArchMismatch(
@@ -175,11 +210,23 @@ def _resolve_entry(names: lookups.Names, index: int, entry: ServersEntry, defaul
             known=", ".join(sorted(image_archs)) or "-",
         )
     if image.min_disk_gib > flavor.system_disk_gib:
-        raise InvalidInput(N_("Image {image} needs a system disk of {needed} GiB; flavor {flavor} has {given}."), field=f"{at}.flavor", image=image.name, needed=image.min_disk_gib, flavor=flavor.name, given=flavor.system_disk_gib)
+        raise InvalidInput(
+            N_("Image {image} needs a system disk of {needed} GiB; flavor {flavor} has {given}."),
+            field=f"{at}.flavor",
+            image=image.name,
+            needed=image.min_disk_gib,
+            flavor=flavor.name,
+            given=flavor.system_disk_gib,
+        )
     playbook = entry.playbook or image.playbook
     known = playbooks.load_catalogue()
     if playbook not in known:
-        raise InvalidInput(N_("There is no playbook {given}; choose one of {known}."), field=f"{at}.playbook", given=playbook, known=", ".join(sorted(known)))
+        raise InvalidInput(
+            N_("There is no playbook {given}; choose one of {known}."),
+            field=f"{at}.playbook",
+            given=playbook,
+            known=", ".join(sorted(known)),
+        )
     try:
         playbooks.validate_variables(known[playbook], entry.variables)
     except InvalidInput as error:
@@ -187,7 +234,11 @@ def _resolve_entry(names: lookups.Names, index: int, entry: ServersEntry, defaul
         error.errors = [{**finding, "field": f"{at}.{finding.get('field', 'variables')}"} for finding in error.errors]
         raise
     if len(naming.numbered(entry.name, entry.count)[-1]) > naming.MAX_LABEL:
-        raise InvalidInput(N_("With its number the name is longer than {max} characters; shorten it."), field=f"{at}.name", max=naming.MAX_LABEL)
+        raise InvalidInput(
+            N_("With its number the name is longer than {max} characters; shorten it."),
+            field=f"{at}.name",
+            max=naming.MAX_LABEL,
+        )
     return [
         PlannedServer(
             name=name,
@@ -211,7 +262,9 @@ def _check_names(session: Session, project: Project, planned: list[PlannedServer
     names = [server.name for server in planned]
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
-        raise InvalidInput(N_("The name {names} stands twice in this request."), field="servers", names=", ".join(twice[:5]))
+        raise InvalidInput(
+            N_("The name {names} stands twice in this request."), field="servers", names=", ".join(twice[:5])
+        )
     taken = servers.taken_names(session, project.id, names)
     if taken:
         raise name_taken(taken)
@@ -220,7 +273,9 @@ def _check_names(session: Session, project: Project, planned: list[PlannedServer
 def name_taken(names: list[str]) -> Conflict:
     """Say which names a live server of the project already has."""
     return Conflict(
-        N_("The project already has a server named {names}; choose another name."), field="servers", names=", ".join(sorted(names)[:5])
+        N_("The project already has a server named {names}; choose another name."),
+        field="servers",
+        names=", ".join(sorted(names)[:5]),
     )
 
 
@@ -239,9 +294,19 @@ def resolve_retire(session: Session, actor: Actor, command: RetireRequest) -> Re
         server = servers.get(session, server_id)
         if server is None or server.project_id != project.id:
             raise InvalidInput(N_("The project has no such server."), field=f"servers[{index}]")
-        if ServerPhase(server.phase) not in LIVE_SERVERS or server.phase == ServerPhase.RETIRING or server.retire_request_id is not None:
-            raise Conflict(N_("Server {name} is already being retired or gone."), field=f"servers[{index}]", name=server.name)
+        if (
+            ServerPhase(server.phase) not in LIVE_SERVERS
+            or server.phase == ServerPhase.RETIRING
+            or server.retire_request_id is not None
+        ):
+            raise Conflict(
+                N_("Server {name} is already being retired or gone."), field=f"servers[{index}]", name=server.name
+            )
         if server.phase not in (ServerPhase.ACTIVE, ServerPhase.SUSPENDED, ServerPhase.FAILED):
-            raise Conflict(N_("Server {name} is still being built; wait until it stands or has failed."), field=f"servers[{index}]", name=server.name)
+            raise Conflict(
+                N_("Server {name} is still being built; wait until it stands or has failed."),
+                field=f"servers[{index}]",
+                name=server.name,
+            )
         found.append(server)
     return ResolvedRetire(project, organization, found)

@@ -32,7 +32,9 @@ def project_keys(session: Session, project_id: uuid.UUID) -> list[str]:
     """Return the public keys put on the project's new servers."""
     return list(
         session.exec(
-            select(ProjectSshKey.public_key).where(ProjectSshKey.project_id == project_id).order_by(col(ProjectSshKey.id))
+            select(ProjectSshKey.public_key)
+            .where(ProjectSshKey.project_id == project_id)
+            .order_by(col(ProjectSshKey.id))
         )
     )
 
@@ -58,7 +60,9 @@ class Names:
     @cached_property
     def _network_zones(self) -> list[str]:
         return list(
-            self._session.exec(select(NetworkZone.name).where(col(NetworkZone.is_active)).order_by(col(NetworkZone.code)))
+            self._session.exec(
+                select(NetworkZone.name).where(col(NetworkZone.is_active)).order_by(col(NetworkZone.code))
+            )
         )
 
     @cached_property

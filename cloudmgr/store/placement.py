@@ -85,7 +85,9 @@ def _capacity(inventory: ZoneInventory) -> int:
     return (inventory.total - inventory.reserved) * inventory.ratio_pct // 100
 
 
-def claim(session: Session, *, zone_id: uuid.UUID, generation: int, server_id: uuid.UUID, amounts: Mapping[str, int]) -> bool:
+def claim(
+    session: Session, *, zone_id: uuid.UUID, generation: int, server_id: uuid.UUID, amounts: Mapping[str, int]
+) -> bool:
     """Allocate capacity for a server in a zone seen at `generation`; False when somebody else was faster.
 
     The zone's generation is raised by a conditional update first, which locks the zone's row; each inventory is then

@@ -121,6 +121,16 @@ def open_stage(session: Session, request_id: uuid.UUID) -> ApprovalStage | None:
     ).first()
 
 
+def close_stages(session: Session, request_id: uuid.UUID) -> None:
+    """Cancel the stages that nobody has decided on."""
+    session.execute(
+        sa.update(ApprovalStage)
+        .where(col(ApprovalStage.request_id) == request_id, col(ApprovalStage.state).in_(["open", "waiting"]))
+        .values(state="cancelled", closed_at=clock.now())
+        .execution_options(synchronize_session=False)
+    )
+
+
 def approvals(session: Session, request_id: uuid.UUID) -> list[tuple[Approval, User]]:
     """Return the decisions and who took them, oldest first."""
     return list(

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from cloudmgr.domain import clock
@@ -88,6 +89,34 @@ def page(
         query = query.where(Server.arch == arch)
     rows, following = paging.newest_first(session, query, Server.id, limit=limit, cursor=cursor)
     return [tuple(row) for row in rows], following  # type: ignore[misc]
+
+
+def remove_unbegun(session: Session, request_id: uuid.UUID) -> None:
+    """Remove the rows of servers that were asked for and never begun; they have no history."""
+    session.execute(
+        sa.delete(Server)
+        .where(
+            col(Server.request_id) == request_id,
+            col(Server.phase) == ServerPhase.REQUESTED.value,
+            col(Server.resource_no).is_(None),
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def keep_after_all(session: Session, retire_request_id: uuid.UUID) -> None:
+    """Let go of servers whose retire request has come to nothing."""
+    session.execute(
+        sa.update(Server)
+        .where(col(Server.retire_request_id) == retire_request_id)
+        .values(retire_request_id=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def backend_name(session: Session, backend_id: uuid.UUID) -> str:
+    """Return a backend's name."""
+    return session.get_one(Backend, backend_id).name
 
 
 def taken_names(session: Session, project_id: uuid.UUID, names: Sequence[str]) -> list[str]:

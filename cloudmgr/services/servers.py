@@ -1,0 +1,166 @@
+"""Servers: read them, act on their power, hand them over."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlmodel import Session
+
+from cloudmgr.adapters import queue
+from cloudmgr.domain import clock
+from cloudmgr.domain.access import Action, Actor, require
+from cloudmgr.domain.errors import Conflict, Hidden, NotFound, Unsupported
+from cloudmgr.domain.events import Event
+from cloudmgr.domain.messages import N_
+from cloudmgr.domain.phases import ServerPhase
+from cloudmgr.models import Backend, Network, Organization, Project, ResourceRequest, Server
+from cloudmgr.services import audit
+from cloudmgr.services.request_inputs import PowerAction
+from cloudmgr.services.requests import get_request
+from cloudmgr.store import placement, servers
+
+ServerRow = servers.ServerRow
+
+_EVENTS = {"start": Event.VM_START, "stop": Event.VM_STOP, "reboot": Event.VM_REBOOT}
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverLine:
+    """One server on the delivery sheet: where it is and how to log in."""
+
+    row: ServerRow
+    login_user: str
+    network: Network | None
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """交付单: what the applicant needs to begin to work."""
+
+    request: ResourceRequest
+    project: Project
+    organization: Organization
+    lines: list[HandoverLine]
+    pending: list[ServerRow]
+    """Servers of the request that are not handed over yet."""
+
+
+def list_servers(
+    session: Session,
+    actor: Actor,
+    *,
+    phases: Sequence[str] = (),
+    project_id: uuid.UUID | None = None,
+    name: str | None = None,
+    arch: str | None = None,
+    include_retired: bool = False,
+    limit: int = 50,
+    cursor: uuid.UUID | None = None,
+) -> tuple[list[ServerRow], uuid.UUID | None]:
+    """Return the servers the actor may read, newest first."""
+    require(actor, Action.SERVER_READ)
+    return servers.page(
+        session,
+        paths=actor.scope(Action.SERVER_READ),
+        phases=phases,
+        project_id=project_id,
+        name=name,
+        arch=arch,
+        include_retired=include_retired,
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+def get_server(session: Session, actor: Actor, server_id: uuid.UUID) -> ServerRow:
+    """Return one server with what its page names.
+
+    Raises:
+        NotFound: there is none, or it is not the actor's to see.
+    """
+    row = servers.wide(session, server_id)
+    if row is None:
+        raise NotFound(N_("There is no such server."))
+    if not actor.may(Action.SERVER_READ, row[2].path):
+        raise Hidden(N_("There is no such server."), detail=f"{actor.username} may not read {server_id}")
+    return row
+
+
+def act(session: Session, actor: Actor, server_id: uuid.UUID, command: PowerAction) -> Server:
+    """Ask for a power action; a worker does it. Returns with the action enqueued.
+
+    Raises:
+        Unsupported: the backend cannot.
+        Conflict: the server is not one that stands.
+    """
+    row = get_server(session, actor, server_id)
+    server = servers.get(session, server_id, lock=True) or row[0]
+    require(actor, Action.SERVER_POWER, row[2].path, see=Action.SERVER_READ)
+    backend = session.get(Backend, server.backend_id) if server.backend_id else None
+    if server.phase not in (ServerPhase.ACTIVE, ServerPhase.FAILED) or server.native_ref is None or backend is None:
+        raise Conflict(
+            N_("Server {name} is {phase}; only a server that stands can be switched."),
+            name=server.name,
+            phase=server.phase,
+        )
+    if "power" not in backend.capabilities:
+        raise Unsupported(N_("The cloud {backend} offers no power control."), backend=backend.name)
+    server.action_attempt += 1
+    session.add(server)
+    queue.enqueue(
+        session,
+        "power_server",
+        queue.workflow_id(f"power_{command.action}", server.id, server.action_attempt),
+        str(server.id),
+        command.action,
+        actor.username,
+    )
+    audit.record(
+        session,
+        actor,
+        _EVENTS[command.action],
+        object_type="server",
+        object_id=server.id,
+        object_name=server.name,
+        organization_path=row[2].path,
+        stage="asked",
+    )
+    return server
+
+
+def ending_soon(session: Session, actor: Actor, days: int) -> list[ServerRow]:
+    """Return servers whose lease ends within `days` (or has ended), soonest first."""
+    require(actor, Action.SERVER_READ)
+    return servers.ending_by(
+        session, paths=actor.scope(Action.SERVER_READ), day=clock.today() + timedelta(days=days), limit=200
+    )
+
+
+def handover(session: Session, actor: Actor, request_id: uuid.UUID) -> Handover:
+    """Return the delivery sheet of a create request.
+
+    Raises:
+        Conflict: nothing has been delivered yet.
+    """
+    view = get_request(session, actor, request_id)
+    standing = [row for row in view.servers if row[0].phase in (ServerPhase.ACTIVE, ServerPhase.SUSPENDED)]
+    if view.request.kind != "create" or not standing:
+        raise Conflict(N_("Nothing of this request has been delivered yet."))
+    lines = [
+        HandoverLine(
+            row=row,
+            login_user=row[4].login_user,
+            network=placement.network_for(session, backend_id=row[0].backend_id, network_zone=row[0].network_zone)
+            if row[0].backend_id
+            else None,
+        )
+        for row in standing
+    ]
+    return Handover(
+        request=view.request,
+        project=view.project,
+        organization=view.organization,
+        lines=lines,
+        pending=[row for row in view.servers if row not in standing],
+    )
