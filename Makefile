@@ -6,7 +6,7 @@ WORKERS ?= auto
 TESTS ?=
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 # The first of these that is new enough; `make PYTHON=/usr/bin/python3.12 …` names one.
 PYTHONS := python3 python3.13 python3.12 python3.11
 PYTHON ?= $(shell for p in $(PYTHONS); do \
