@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from cloudmgr.domain.errors import Forbidden, NotFound
+from cloudmgr.domain.errors import Forbidden, Hidden
 from cloudmgr.domain.messages import N_
 
 
@@ -160,13 +160,13 @@ def require(actor: Actor, action: Action, path: str | None = None, *, see: Actio
     Where `see` is given and not allowed either, the thing does not exist for the actor: 404 and not 403.
 
     Raises:
-        NotFound: the actor may not even see it.
+        Hidden: the actor may not even see it (a NotFound).
         Forbidden: the actor may see it but not do this.
     """
     if actor.may(action, path):
         return
     if see is not None and not actor.may(see, path):
-        raise NotFound(N_("There is no such object."), detail=f"{actor.username} lacks {see} on {path}")
+        raise Hidden(N_("There is no such object."), detail=f"{actor.username} lacks {see} on {path}")
     raise Forbidden(
         N_("Your roles do not allow this. Ask the security administrator if your work needs it."),
         detail=f"{actor.username} lacks {action} on {path}",

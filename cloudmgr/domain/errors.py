@@ -18,6 +18,8 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
     """
 
     code: ClassVar[str] = "refused"
+    keeps_writes: ClassVar[bool] = False
+    """Whether what was written before the refusal stands: counters of failed logins must."""
 
     def __init__(
         self,
@@ -49,10 +51,20 @@ class NotFound(Refusal):
     code = "not_found"
 
 
+class Hidden(NotFound):
+    """It exists and is not yours: told exactly like `NotFound`, but audited as a denial."""
+
+
 class Forbidden(Refusal):
     """You may see it, but not do this."""
 
     code = "forbidden"
+
+
+class CrossSite(Forbidden):
+    """A change asked for by cookie without the page's own token: another site may have sent it."""
+
+    code = "csrf_refused"
 
 
 class OwnRequest(Refusal):
@@ -67,16 +79,32 @@ class NotAuthenticated(Refusal):
     code = "unauthenticated"
 
 
+class SessionEnded(NotAuthenticated):
+    """The session was valid once: it idled too long or reached its end."""
+
+    code = "session_expired"
+    keeps_writes = True
+
+
 class BadCredentials(Refusal):
     """Unknown user or wrong password: one answer for both."""
 
     code = "bad_credentials"
+    keeps_writes = True
+
+
+class WrongPassword(Refusal):
+    """The old password given with a change of one's own is not the right one."""
+
+    code = "wrong_password"
+    keeps_writes = True
 
 
 class Locked(Refusal):
     """Too many failed attempts from this account or address."""
 
     code = "locked"
+    keeps_writes = True
 
 
 class PasswordExpired(Refusal):
@@ -89,6 +117,12 @@ class Conflict(Refusal):
     """The thing is not in a state that allows this."""
 
     code = "conflict"
+
+
+class ExclusiveRole(Conflict):
+    """三权分立: one person holds at most one of the three administrators' roles."""
+
+    code = "exclusive_role"
 
 
 class StaleVersion(Refusal):

@@ -1,0 +1,149 @@
+"""Queries of people and the roles granted to them."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from cloudmgr.domain.access import EXCLUSIVE_ROLES, Grant, Role
+from cloudmgr.models import Organization, RoleGrant, User
+from cloudmgr.store.paging import below, newest_first
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """A user with the organization it belongs to and the roles standing now."""
+
+    user: User
+    organization: Organization
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRow:
+    """A grant with the organization it is on."""
+
+    grant: RoleGrant
+    organization: Organization
+
+
+def by_key(session: Session, username_key: str, *, lock: bool = False) -> User | None:
+    """Return the user of a case-folded name; `lock` reads it anew and keeps it from changing until the commit."""
+    query = select(User).where(User.username_key == username_key)
+    if lock:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    return session.exec(query).first()
+
+
+def get(session: Session, user_id: uuid.UUID, *, lock: bool = False) -> UserRow | None:
+    """Return one user with its organization and roles."""
+    query = (
+        select(User, Organization)
+        .join(Organization, col(Organization.id) == User.organization_id)
+        .where(User.id == user_id)
+    )
+    if lock:
+        query = query.with_for_update(of=User).execution_options(populate_existing=True)
+    row = session.exec(query).first()
+    return UserRow(row[0], row[1], roles_of(session, [user_id]).get(user_id, ())) if row else None
+
+
+def page(
+    session: Session,
+    *,
+    paths: Sequence[str],
+    organization_path: str | None,
+    search: str | None,
+    limit: int,
+    cursor: uuid.UUID | None,
+) -> tuple[list[UserRow], uuid.UUID | None]:
+    """Return users of the given subtrees, newest first."""
+    query = (
+        select(User, Organization)
+        .join(Organization, col(Organization.id) == User.organization_id)
+        .where(below(col(Organization.path), paths))
+    )
+    if organization_path is not None:
+        query = query.where(col(Organization.path).startswith(organization_path, autoescape=True))
+    if search:
+        query = query.where(
+            sa.or_(
+                col(User.username_key).contains(search.casefold(), autoescape=True),
+                col(User.display_name).contains(search, autoescape=True),
+            )
+        )
+    rows, following = newest_first(session, query, col(User.id), limit=limit, cursor=cursor)
+    roles = roles_of(session, [row[0].id for row in rows])
+    return [UserRow(user, organization, roles.get(user.id, ())) for user, organization in rows], following
+
+
+def roles_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[str, ...]]:
+    """Return the names of unrevoked roles by user, sorted."""
+    query = (
+        select(RoleGrant.user_id, RoleGrant.role)
+        .where(col(RoleGrant.user_id).in_(user_ids), col(RoleGrant.revoked_at).is_(None))
+        .distinct()
+        .order_by(RoleGrant.role)
+    )
+    found: dict[uuid.UUID, tuple[str, ...]] = {}
+    for user_id, role in session.exec(query).all():
+        found[user_id] = (*found.get(user_id, ()), role)
+    return found
+
+
+def grants_now(session: Session, user_id: uuid.UUID, at: datetime) -> tuple[Grant, ...]:
+    """Return the grants of a user that hold at a moment."""
+    query = (
+        select(RoleGrant, Organization.path)
+        .join(Organization, col(Organization.id) == RoleGrant.organization_id)
+        .where(
+            RoleGrant.user_id == user_id,
+            col(RoleGrant.revoked_at).is_(None),
+            sa.or_(col(RoleGrant.valid_until).is_(None), col(RoleGrant.valid_until) > at),
+        )
+        .order_by(RoleGrant.role, Organization.path)
+    )
+    return tuple(
+        Grant(Role(grant.role), grant.organization_id, path, grant.valid_until)
+        for grant, path in session.exec(query).all()
+    )
+
+
+def grants(session: Session, user_id: uuid.UUID) -> list[GrantRow]:
+    """Return the unrevoked grants of a user, expired ones included."""
+    query = (
+        select(RoleGrant, Organization)
+        .join(Organization, col(Organization.id) == RoleGrant.organization_id)
+        .where(RoleGrant.user_id == user_id, col(RoleGrant.revoked_at).is_(None))
+        .order_by(col(RoleGrant.id))
+    )
+    return [GrantRow(*row) for row in session.exec(query).all()]
+
+
+def standing_grant(session: Session, user_id: uuid.UUID, role: Role, organization_id: uuid.UUID) -> RoleGrant | None:
+    """Return the unrevoked grant of a role on an organization."""
+    query = select(RoleGrant).where(
+        RoleGrant.user_id == user_id,
+        RoleGrant.role == role.value,
+        RoleGrant.organization_id == organization_id,
+        col(RoleGrant.revoked_at).is_(None),
+    )
+    return session.exec(query).first()
+
+
+def exclusive_role(session: Session, user_id: uuid.UUID) -> str | None:
+    """Return which of the three administrators' roles a user holds."""
+    query = select(RoleGrant.role).where(
+        RoleGrant.user_id == user_id,
+        col(RoleGrant.role).in_([role.value for role in EXCLUSIVE_ROLES]),
+        col(RoleGrant.revoked_at).is_(None),
+    )
+    return session.exec(query).first()
+
+
+def organization(session: Session, organization_id: uuid.UUID) -> Organization | None:
+    """Return an organization by id."""
+    return session.get(Organization, organization_id)
