@@ -43,6 +43,6 @@ virsh -q -c qemu:///system uri >/dev/null
 
 export LIBVIRT_DEFAULT_URI=qemu:///system
 virsh -q net-info lab >/dev/null 2>&1 || virsh -q net-define "$HERE/net-lab.xml"
-virsh -q net-list --name | grep -qx lab || virsh -q net-start lab
+virsh net-info lab | grep -q 'Active: *yes' || virsh -q net-start lab
 virsh -q pool-info cloudmgr-lab >/dev/null 2>&1 || virsh -q pool-define-as cloudmgr-lab dir --target "$LAB/servers"
-virsh -q pool-list --name | grep -qx cloudmgr-lab || virsh -q pool-start cloudmgr-lab
+virsh pool-info cloudmgr-lab | grep -q 'State: *running' || virsh -q pool-start cloudmgr-lab

@@ -1,0 +1,38 @@
+"""Removing a server: nothing stays, and until nothing stays the token still finds it."""
+
+import uuid
+from typing import Any
+
+import libvirt
+
+from providers.libvirt import stages, storage
+from providers.libvirt.connection import Session
+from providers.libvirt.metadata import Stage
+
+_NO_DOMAIN = {libvirt.VIR_ERR_NO_DOMAIN}
+_OFF = {libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN}
+_EVERYTHING = (
+    libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+)
+
+
+def remove(session: Session, pool: Any, token: uuid.UUID) -> None:
+    """Remove the domain and the volumes of a token; what is not there is no matter (P3).
+
+    The domain goes last and is marked first: volumes without a domain are always a creation's, never a deletion's,
+    so that a later creation may use them as they are.
+
+    Raises:
+        Unsupported: the domain with this UUID is not ours.
+    """
+    domain = session.attempt(session.conn.lookupByUUID, token.bytes, absent=_NO_DOMAIN)
+    if domain is not None and stages.read(session, domain) is not None:
+        stages.write(session, domain, Stage.DELETING)
+        if session.call(domain.isActive):
+            session.attempt(domain.destroy, absent=_OFF)
+    storage.delete_volumes(session, pool, token)
+    if domain is not None:
+        session.attempt(domain.undefineFlags, _EVERYTHING, absent=_NO_DOMAIN)
