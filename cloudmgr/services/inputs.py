@@ -5,7 +5,7 @@ import uuid
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints
 from pydantic_core import PydanticCustomError
 
 MAX_CODE, MAX_NAME = 64, 200
@@ -49,3 +49,15 @@ class Input(BaseModel):
     def changes(self) -> dict[str, Any]:
         """Return only what was given, for PATCH."""
         return self.model_dump(exclude_unset=True)
+
+
+def unset() -> Any:
+    """Return the default of a PATCH field that may be left out but, where its type has no None, not be null.
+
+    Read such fields through `changes()` only.
+    """
+    return Field(default=None, json_schema_extra=_without_default)
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)

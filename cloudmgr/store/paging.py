@@ -31,3 +31,17 @@ def below(path: Any, paths: Sequence[str]) -> Any:
     if not paths:
         return sa.false()
     return sa.or_(*(path.startswith(prefix, autoescape=True) for prefix in paths))
+
+
+def oldest_first(
+    session: Session, query: Any, key: Any, *, limit: int, cursor: uuid.UUID | None
+) -> tuple[list[Any], uuid.UUID | None]:
+    """Run `query` for one page above `cursor`, in the order things were made; otherwise as `newest_first`."""
+    if cursor is not None:
+        query = query.where(key > cursor)
+    rows = session.exec(query.order_by(key).limit(limit + 1)).all()
+    if len(rows) <= limit:
+        return list(rows), None
+    last = rows[limit - 1]
+    entity = last[0] if isinstance(last, tuple | sa.Row) else last
+    return list(rows[:limit]), entity.id
