@@ -22,7 +22,8 @@ def rowset(dialect: str, parameter: str, columns: Columns) -> sa.FromClause:
     if dialect == "sqlite":
         element = sa.func.json_each(text).table_valued("value", name=f"each_{parameter}")
         extracted = (sa.func.json_extract(element.c.value, f"$.{name}").label(name) for name in columns)
-        return sa.select(*extracted).subquery(parameter)
+        # the limit keeps SQLite from merging this into the join and then parsing the whole text once a row
+        return sa.select(*extracted).limit(-1).subquery(parameter)
     typed = [sa.column(name, kind) for name, kind in columns.items()]
     function = sa.func.jsonb_to_recordset(sa.cast(text, JSONB))
     return function.table_valued(*typed, name=parameter).render_derived(with_types=True)
