@@ -37,7 +37,7 @@ def main() -> None:
     """Bring static/vendor to what the lock says; do nothing where it already is."""
     if _is_current():
         return
-    subprocess.run([*_npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=WEB, check=True)  # noqa: S603 - our own words
+    subprocess.run([*_npm(), "ci", "--ignore-scripts", "--loglevel=error"], cwd=WEB, check=True)  # noqa: S603 - our own words
     fresh = VENDOR.with_name("vendor.new")
     shutil.rmtree(fresh, ignore_errors=True)
     for folder, packages in WANTED.items():
