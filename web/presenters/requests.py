@@ -1,0 +1,266 @@
+"""Requests for their pages: lines of a list, the whole request with its stages, servers and events."""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from cloudmgr.domain.messages import N_
+from cloudmgr.domain.phases import RequestPhase, ServerPhase
+from cloudmgr.models import RequestEvent
+from cloudmgr.services.requests import RequestRow, RequestView
+from web.presenters import words as phrases
+from web.rendering import Words
+
+MOVING = frozenset({RequestPhase.APPROVED, RequestPhase.FULFILLING})
+"""Phases in which a page follows the request live."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLine:
+    """One row of a list."""
+
+    id: uuid.UUID
+    number: str | None
+    kind: str
+    phase: str
+    project: str
+    organization: str
+    requester: str
+    purpose: str
+    submitted_at: datetime | None
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageLine:
+    """One approval stage."""
+
+    title: str
+    state: str
+    who: str
+    comment: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLine:
+    """One server of a request."""
+
+    id: uuid.UUID
+    name: str
+    phase: str
+    addresses: str
+    zone: str
+    size: str
+    rehearsed: bool
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class WantedLine:
+    """One group of servers as asked for, while none exists."""
+
+    name: str
+    count: Any
+    flavor: str
+    image: str
+    arch: str
+    data_disk_gib: Any
+
+
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """One line of progress."""
+
+    id: int
+    at: datetime
+    kind: str
+    text: str
+    failed: bool
+    task_state: str
+    rehearsed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPage:
+    """Everything a request's page shows."""
+
+    id: uuid.UUID
+    title: str
+    number: str | None
+    kind: str
+    phase: str
+    purpose: str
+    project: str
+    mlps_level: str
+    organization: str
+    requester: str
+    env: str
+    network_zone: str | None
+    lease: str
+    owner: str
+    key_names: str
+    submitted_at: datetime | None
+    refusal: str
+    rehearses: bool
+    has_handover: bool
+    stages: list[StageLine]
+    servers: list[ServerLine]
+    wanted: list[WantedLine]
+
+
+def line(row: RequestRow, *, address: str | None = None) -> RequestLine:
+    """Arrange one row of a list."""
+    request, project, organization, requester = row
+    return RequestLine(
+        id=request.id,
+        number=request.number,
+        kind=request.kind,
+        phase=request.phase,
+        project=project.name,
+        organization=organization.name,
+        requester=requester.display_name,
+        purpose=_short(request.purpose),
+        submitted_at=request.submitted_at,
+        address=address or f"/requests/{request.id}",
+    )
+
+
+def page(words: Words, view: RequestView, *, may_read_personal: bool) -> RequestPage:
+    """Arrange one request."""
+    request = view.request
+    body = request.body
+    servers = [
+        ServerLine(
+            id=server.id,
+            name=server.name,
+            phase=server.phase,
+            addresses=phrases.addresses(server),
+            zone=(zone.title or zone.name) if zone else "",
+            size=f"{flavor.name}" + (f" + {server.data_disk_gib} GiB" if server.data_disk_gib else ""),
+            rehearsed=server.rehearsed,
+            failure=words.told(server.failure),
+        )
+        for server, _, _, flavor, _, zone, _ in view.servers
+    ]
+    return RequestPage(
+        id=request.id,
+        title=request.number or words.translate(N_("Draft")),
+        number=request.number,
+        kind=request.kind,
+        phase=request.phase,
+        purpose=request.purpose,
+        project=view.project.name,
+        mlps_level=view.project.mlps_level,
+        organization=view.organization.name,
+        requester=view.requester.display_name,
+        env=request.env,
+        network_zone=request.network_zone or body.get("network_zone"),
+        lease=phrases.lease(words, request.lease_end or _day(body.get("lease_end")), long_term=request.lease_long_term),
+        owner=phrases.owner(request, may_read=may_read_personal),
+        key_names=", ".join(_key_name(key) for key in request.ssh_keys),
+        submitted_at=request.submitted_at,
+        refusal=words.told(request.refusal),
+        rehearses=any(server.rehearsed for server in servers),
+        has_handover=request.kind == "create"
+        and any(server.phase in (ServerPhase.ACTIVE, ServerPhase.SUSPENDED) for server in servers),
+        stages=_stages(words, view),
+        servers=servers,
+        wanted=[] if servers or request.kind != "create" else _wanted(body.get("servers") or []),
+    )
+
+
+def event_line(words: Words, event: RequestEvent) -> EventLine:
+    """Arrange one line of progress."""
+    state = str(event.data.get("state", "")) if event.kind == "task" else ""
+    return EventLine(
+        id=event.id or 0,
+        at=event.at,
+        kind=event.kind,
+        text=words.told(event.message),
+        failed=bool(event.data.get("failed")) or state in ("failed", "unreachable"),
+        task_state=state,
+        rehearsed=bool(event.data.get("rehearsed")),
+    )
+
+
+def is_live(phase: str) -> bool:
+    """Whether a worker is at it, so that the page follows."""
+    return phase in MOVING
+
+
+def form_values(body: Mapping[str, Any]) -> dict[str, str]:
+    """Return a stored request as the fields of its form."""
+    values: dict[str, str] = {}
+    for name in ("project", "purpose", "env", "network_zone", "lease_end", "lease_reason"):
+        if body.get(name) is not None:
+            values[name] = str(body[name])
+    if body.get("lease_long_term"):
+        values["lease_long_term"] = "1"
+    owner = body.get("owner") or {}
+    values |= {f"owner.{name}": str(owner[name]) for name in ("name", "phone") if owner.get(name)}
+    values["ssh_keys"] = "\n".join(str(key) for key in body.get("ssh_keys") or [])
+    for index, entry in enumerate(_mappings(body.get("servers"))):
+        values |= {f"servers[{index}].{name}": str(value) for name, value in entry.items() if value is not None}
+    return values
+
+
+def _stages(words: Words, view: RequestView) -> list[StageLine]:
+    decided = {approval.stage_id: (approval, person) for approval, person in view.approvals}
+    lines = []
+    for stage in view.stages:
+        if stage.submission != view.request.submission:
+            continue
+        approval, person = decided.get(stage.id, (None, None))
+        lines.append(
+            StageLine(
+                title=words.translate(stage.name),
+                state=stage.state,
+                who=person.display_name if person else words.label("role", stage.role),
+                comment=approval.comment if approval else "",
+                at=stage.closed_at,
+            )
+        )
+    return lines
+
+
+def last_comment(view: RequestView) -> str:
+    """Return what the last decider wrote; empty when nobody has decided."""
+    return max(view.approvals, key=lambda pair: pair[0].created_at)[0].comment if view.approvals else ""
+
+
+def _wanted(entries: Iterable[Any]) -> list[WantedLine]:
+    return [
+        WantedLine(
+            name=str(entry.get("name", "")),
+            count=entry.get("count", ""),
+            flavor=str(entry.get("flavor", "")),
+            image=str(entry.get("image", "")),
+            arch=str(entry.get("arch", "")),
+            data_disk_gib=entry.get("data_disk_gib", 0),
+        )
+        for entry in _mappings(entries)
+    ]
+
+
+def _mappings(entries: Any) -> list[Mapping[str, Any]]:
+    return [entry for entry in entries or [] if isinstance(entry, Mapping)]
+
+
+def _day(text: Any) -> date | None:
+    try:
+        return date.fromisoformat(str(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _short(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _key_name(key: str) -> str:
+    kind, _, rest = key.partition(" ")
+    body, _, comment = rest.partition(" ")
+    return comment.strip() or f"{kind} …{body[-12:]}"

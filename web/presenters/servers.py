@@ -1,0 +1,214 @@
+"""Servers for their pages."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from cloudmgr.services.servers import Handover, HandoverLine, ServerRow
+from web import formats
+from web.presenters import words as phrases
+from web.rendering import Words
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLine:
+    """One row of a list."""
+
+    id: uuid.UUID
+    name: str
+    project: str
+    organization: str
+    phase: str
+    state: str
+    addresses: str
+    size: str
+    arch: str
+    cpu_family: str
+    lease: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndingLine:
+    """A server whose lease ends soon."""
+
+    id: uuid.UUID
+    name: str
+    project: str
+    lease_end: date
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPage:
+    """Everything a server's page shows; None is what is not known."""
+
+    id: uuid.UUID
+    name: str
+    phase: str
+    state: str
+    last_seen_at: datetime | None
+    ipv4: str
+    ipv6: str
+    network_zone: str
+    resource_no: str | None
+    lease: str
+    flavor: str
+    disk: str
+    image: str
+    arch: str
+    cpu: str
+    is_xinchuang: bool | None
+    zone: str | None
+    backend: str | None
+    datacenter: str | None
+    host: str | None
+    shows_host: bool
+    project: str
+    organization: str
+    env: str
+    purpose_kind: str
+    owner: str
+    request_id: uuid.UUID
+    guest: str
+    failure: str
+    failed_step: str | None
+    rehearsed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredServer:
+    """One server on the delivery sheet."""
+
+    name: str
+    ipv4: str
+    ipv6: str
+    gateway: str | None
+    network_zone: str
+    system: str
+    size: str
+    login_user: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The delivery sheet."""
+
+    id: uuid.UUID
+    number: str
+    organization: str
+    project: str
+    owner: str
+    purpose: str
+    lease: str
+    at: datetime | None
+    rehearsed: bool
+    servers: list[DeliveredServer]
+    pending: list[str]
+
+
+def line(words: Words, row: ServerRow) -> ServerLine:
+    """Arrange one row of a list."""
+    server, project, organization, flavor, _, _, _ = row
+    return ServerLine(
+        id=server.id,
+        name=server.name,
+        project=project.name,
+        organization=organization.name,
+        phase=server.phase,
+        state=server.state,
+        addresses=phrases.addresses(server),
+        size=flavor.name,
+        arch=server.arch,
+        cpu_family=server.cpu_family,
+        lease=phrases.lease(words, server.lease_end, long_term=server.lease_long_term),
+    )
+
+
+def ending(row: ServerRow) -> EndingLine | None:
+    """Arrange one server of the reminder list; None where the lease has no end."""
+    server, project = row[0], row[1]
+    if server.lease_end is None:
+        return None
+    return EndingLine(server.id, server.name, project.name, server.lease_end, formats.days_left(server.lease_end))
+
+
+def page(words: Words, row: ServerRow, *, may_read_personal: bool, may_know_host: bool) -> ServerPage:
+    """Arrange one server."""
+    server, project, organization, flavor, image, zone, backend = row
+    disk = formats.amount(server.system_disk_gib, "disk_gib")
+    if server.data_disk_gib:
+        disk += " + " + formats.amount(server.data_disk_gib, "disk_gib")
+    return ServerPage(
+        id=server.id,
+        name=server.name,
+        phase=server.phase,
+        state=server.state,
+        last_seen_at=server.last_seen_at,
+        ipv4=" ".join(server.ipv4),
+        ipv6=" ".join(server.ipv6),
+        network_zone=server.network_zone,
+        resource_no=server.resource_no,
+        lease=phrases.lease(words, server.lease_end, long_term=server.lease_long_term),
+        flavor=f"{flavor.name} ({phrases.size(server)})" if flavor.name != phrases.size(server) else flavor.name,
+        disk=disk,
+        image=image.title,
+        arch=server.arch,
+        cpu=_processor(words, server.cpu_family, server.cpu_model),
+        is_xinchuang=server.is_xinchuang,
+        zone=(zone.title or zone.name) if zone else None,
+        backend=(backend.title or backend.name) if backend else None,
+        datacenter=backend.datacenter if backend else None,
+        host=server.host,
+        shows_host=may_know_host,
+        project=project.name,
+        organization=organization.name,
+        env=server.env,
+        purpose_kind=server.purpose_kind,
+        owner=phrases.owner(server, may_read=may_read_personal),
+        request_id=server.request_id,
+        guest=" · ".join(str(server.guest[key]) for key in ("os", "kernel", "arch") if server.guest.get(key)),
+        failure=words.told(server.failure),
+        failed_step=server.failed_step,
+        rehearsed=server.rehearsed,
+    )
+
+
+def sheet(words: Words, handover: Handover, *, may_read_personal: bool) -> Sheet:
+    """Arrange a delivery sheet."""
+    request = handover.request
+    return Sheet(
+        id=request.id,
+        number=request.number or "",
+        organization=handover.organization.name,
+        project=handover.project.name,
+        owner=phrases.owner(request, may_read=may_read_personal),
+        purpose=request.purpose,
+        lease=phrases.lease(words, request.lease_end, long_term=request.lease_long_term),
+        at=request.finished_at,
+        rehearsed=any(each.row[0].rehearsed for each in handover.lines),
+        servers=[_delivered(each) for each in handover.lines],
+        pending=[row[0].name for row in handover.pending],
+    )
+
+
+def _delivered(each: HandoverLine) -> DeliveredServer:
+    server, _, _, flavor, image, _, _ = each.row
+    address = next(iter([*server.ipv4, *server.ipv6]), None)
+    return DeliveredServer(
+        name=server.name,
+        ipv4=" ".join(server.ipv4),
+        ipv6=" ".join(server.ipv6),
+        gateway=each.network.gateway_v4 if each.network else None,
+        network_zone=server.network_zone,
+        system=f"{image.title} ({server.arch})",
+        size=flavor.name,
+        login_user=each.login_user,
+        command=f"ssh {each.login_user}@{address}" if address else "",
+    )
+
+
+def _processor(words: Words, family: str, model: str) -> str:
+    if family == "unknown":
+        return ""
+    return f"{words.label('cpu_family', family)} {model if model != 'unknown' else ''}".strip()

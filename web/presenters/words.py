@@ -1,0 +1,39 @@
+"""Small phrases made of several facts: sizes, addresses, leases, people."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from cloudmgr.domain.masking import mask_phone
+from cloudmgr.domain.messages import N_
+from cloudmgr.models import ResourceRequest, Server
+from web import formats
+from web.rendering import Words
+
+
+def size(server: Server) -> str:
+    """Return `8C32G`, as the field writes sizes."""
+    memory = formats.number(server.memory_mib / 1024)
+    return f"{server.vcpus}C{memory}G"
+
+
+def addresses(server: Server) -> str:
+    """Return every address, v4 first; empty when none was seen."""
+    return " ".join([*server.ipv4, *server.ipv6])
+
+
+def lease(words: Words, end: date | None, *, long_term: bool) -> str:
+    """Return the last day of a lease, or that it has none."""
+    if long_term:
+        return words.translate(N_("Long term"))
+    return formats.day(end) or words.translate(N_("Not given"))
+
+
+def owner(item: Server | ResourceRequest, *, may_read: bool) -> str:
+    """Return who answers for it, with the phone masked unless the reader may see personal data."""
+    phone = item.owner_phone if may_read else mask_phone(item.owner_phone)
+    return f"{item.owner_name} {phone}".strip()
+
+
+def joined(values: Sequence[str]) -> str:
+    """Return a list as people read it."""
+    return "、".join(values)
