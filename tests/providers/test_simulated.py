@@ -3,6 +3,7 @@
 import multiprocessing
 import sqlite3
 import time
+import tomllib
 import uuid
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -26,7 +27,8 @@ from providers.errors import (
 from providers.simulated import drill
 from providers.simulated.faults import Fault
 from providers.simulated.processors import MODELS
-from tests.providers.checks import in_threads
+from providers.simulated.provider import SimulatedProvider
+from tests.providers.checks import ROOT, in_threads
 from tests.providers.contract import ProviderContract
 from tests.providers.simulated_cloud import ARM, MORNING, OPTIONS, X86, X86_SMALL, opened, spec
 
@@ -304,6 +306,13 @@ class TestOptions:
         with pytest.raises(ValidationError):
             opened(state_dir, **wrong)
 
+    def test_documented_example_is_accepted(self, state_dir):
+        page = (ROOT / "docs" / "providers.md").read_text()
+        (backend,) = tomllib.loads(page.split("```toml\n")[1].split("```")[0])["backends"]
+        ours = {key: value for key, value in backend.items() if key not in {"name", "provider", "tier", "datacenter"}}
+        with closing(SimulatedProvider.open(ours, backend=backend["name"], state_dir=state_dir)) as provider:
+            assert provider.check() == "simulated 1, 4 hosts in 1 zones"
+
     def test_opening_touches_no_file(self, state_dir):
         opened(state_dir).close()
         assert not state_dir.exists()
@@ -364,6 +373,22 @@ class TestManyAtOnce:
         assert sorted(outcomes) == ["built", "found", "found", "found"]
         assert len(drill.list_servers(state_dir)) == 9
 
+    def test_killed_process_leaves_a_whole_cloud(self, state_dir):
+        victim = multiprocessing.get_context("spawn").Process(target=_build_and_remove_for_ever, args=(state_dir,))
+        victim.start()
+        deadline = time.monotonic() + 20
+        while not (state_dir.exists() and len(drill.calls(state_dir)) > 40) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        victim.kill()
+        victim.join()
+        calls = drill.calls(state_dir)
+        assert len(calls) > 40
+        assert all(call.outcome for call in calls), "a call is journalled whole or not at all"
+        with closing(opened(state_dir)) as provider:
+            for server in provider.list_servers():
+                provider.delete_server(server.ref)
+            assert [provider.create_server(spec(), uuid.uuid4()).ref for _ in range(12)]
+
     def test_calls_take_milliseconds(self, cloud):
         cloud.check()
         began = time.perf_counter()
@@ -383,3 +408,9 @@ def _build_in_another_process(state_dir: Path, token: uuid.UUID) -> None:
         provider.create_server(spec("shared"), token)
         for _ in range(2):
             provider.create_server(spec(vcpus=1, memory_mib=512), uuid.uuid4())
+
+
+def _build_and_remove_for_ever(state_dir: Path) -> None:
+    provider = opened(state_dir)
+    while True:
+        provider.delete_server(provider.create_server(spec(), uuid.uuid4()).ref)
