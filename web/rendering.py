@@ -29,7 +29,12 @@ def environment(language: str) -> Environment:
     )
     words = Words(language)
     made.globals.update(
-        _=words.translate, label=words.label, key_label=words.key_label, tone=labels.tone, asset=asset, languages=LANGUAGES
+        _=words.translate,
+        label=words.label,
+        key_label=words.key_label,
+        tone=labels.tone,
+        asset=asset,
+        languages=LANGUAGES,
     )
     made.filters.update(
         moment=formats.moment,
