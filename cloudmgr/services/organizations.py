@@ -193,11 +193,11 @@ def update_organization(
     return get_organization(session, actor, organization_id)
 
 
-def recode_organization(session: Session, actor: Actor, organization: Organization, code: str) -> None:
-    """Give the provisional root of an installation its real code; for `apply` only, which names the root by it."""
-    before, organization.code = organization.code, code
-    session.add(organization)
-    session.flush()
+def recode_organization(
+    session: Session, actor: Actor, organization: Organization, *, code: str, kind: OrganizationKind
+) -> None:
+    """Give the provisional root of an installation its real code and kind; for `apply` only."""
+    changed = set_changed(session, organization, {"code": code, "kind": kind.value})
     quotas.rename_account(session, organization.account_id, code=code)
     audit.record(
         session,
@@ -207,8 +207,8 @@ def recode_organization(session: Session, actor: Actor, organization: Organizati
         object_id=organization.id,
         object_name=organization.name,
         organization_path=organization.path,
-        before={"code": before},
-        after={"code": code},
+        before=changed.before,
+        after=changed.after,
     )
 
 

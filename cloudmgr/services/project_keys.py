@@ -64,6 +64,13 @@ def add_ssh_key(session: Session, actor: Actor, project_id: uuid.UUID, command: 
     return row
 
 
+def ensure_ssh_key(session: Session, actor: Actor, project_id: uuid.UUID, command: AddSshKey) -> None:
+    """Add a public key unless the project has it already; otherwise as `add_ssh_key`."""
+    line = sshkeys.checked_public_key(command.public_key, field="ssh_keys")
+    if all(key.fingerprint != sshkeys.fingerprint(line) for key in projects.ssh_keys(session, project_id)):
+        add_ssh_key(session, actor, project_id, command)
+
+
 def remove_ssh_key(session: Session, actor: Actor, project_id: uuid.UUID, key_id: uuid.UUID) -> None:
     """Take a key from a project; servers that have it keep it until a playbook is run on them.
 

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 
 from cloudmgr.domain.phases import LIVE_SERVERS
 from cloudmgr.models import Organization, Project, Server
-from cloudmgr.store.paging import below, oldest_first
+from cloudmgr.store.paging import batched, below, oldest_first
 
 Row = tuple[Organization, Organization | None, Organization | None]
 """An organization, its parent, and who administers it."""
@@ -50,6 +50,15 @@ def by_name(session: Session, name: str, parent_id: uuid.UUID | None = None) -> 
 def by_account(session: Session, account_id: uuid.UUID) -> Organization | None:
     """Return the organization of a quota account."""
     return session.exec(select(Organization).where(Organization.account_id == account_id)).first()
+
+
+def by_accounts(session: Session, account_ids: Sequence[uuid.UUID]) -> list[Organization]:
+    """Return the organizations of some quota accounts."""
+    return [
+        found
+        for some in batched(account_ids)
+        for found in session.exec(select(Organization).where(col(Organization.account_id).in_(some)))
+    ]
 
 
 def root(session: Session) -> Organization | None:

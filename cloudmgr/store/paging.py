@@ -1,7 +1,7 @@
 """Keyset pages: ids order by time, so an id is a cursor; a page never counts and never skips."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,3 +45,8 @@ def oldest_first(
     last = rows[limit - 1]
     entity = last[0] if isinstance(last, tuple | sa.Row) else last
     return list(rows[:limit]), entity.id
+
+
+def batched(ids: Sequence[uuid.UUID], size: int = 500) -> Iterator[Sequence[uuid.UUID]]:
+    """Cut ids into pieces that every database takes as parameters of one statement."""
+    return (ids[start : start + size] for start in range(0, len(ids), size))

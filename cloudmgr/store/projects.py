@@ -8,7 +8,7 @@ from sqlmodel import Session, col, select
 
 from cloudmgr.domain.phases import LIVE_SERVERS
 from cloudmgr.models import Organization, Project, ProjectSshKey, Server
-from cloudmgr.store.paging import below, oldest_first
+from cloudmgr.store.paging import batched, below, oldest_first
 
 Row = tuple[Project, Organization]
 
@@ -35,6 +35,15 @@ def by_account(session: Session, account_id: uuid.UUID) -> Row | None:
     """Return the project of a quota account with its organization."""
     found = session.exec(_JOINED.where(Project.account_id == account_id)).first()
     return (found[0], found[1]) if found else None
+
+
+def by_accounts(session: Session, account_ids: Sequence[uuid.UUID]) -> list[Row]:
+    """Return the projects of some quota accounts with their organizations."""
+    return [
+        (found[0], found[1])
+        for some in batched(account_ids)
+        for found in session.exec(_JOINED.where(col(Project.account_id).in_(some)))
+    ]
 
 
 def listed(

@@ -1,0 +1,226 @@
+"""Use cases of quotas: reading one's own chain, the tree as a table, and setting limits. The ledger itself is `quotas`.
+
+Who may change limits: QUOTA_WRITE anywhere in the granted subtree, the granted organization itself included; QUOTA_SPLIT
+(a district administrator) only strictly below the granted organization, never one's own limit.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+from sqlmodel import Session
+
+import quotas
+from cloudmgr.domain import access
+from cloudmgr.domain.access import ROLE_ACTIONS, Action, Actor
+from cloudmgr.domain.errors import Forbidden, Hidden, InvalidInput, NotFound
+from cloudmgr.domain.events import Event
+from cloudmgr.domain.messages import N_
+from cloudmgr.models import Organization
+from cloudmgr.services import audit
+from cloudmgr.services.inputs import Input, Text
+from cloudmgr.store import organizations, projects
+from quotas import AccountUsage, Verification
+
+MAX_KEYS = 200
+Limits = Annotated[
+    dict[Annotated[str, StringConstraints(min_length=1, max_length=640)], int | None],
+    Field(min_length=1, max_length=MAX_KEYS),
+]
+
+
+class SetLimits(Input):
+    """New limits by key, such as `vcpus` or `vcpus{arch=aarch64}`; null is no limit here."""
+
+    limits: Limits
+    reason: Annotated[Text, StringConstraints(min_length=1, max_length=2000)]
+    basis_no: Annotated[Text, StringConstraints(min_length=1, max_length=128)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account's numbers, whose it is, and whether the reader may change its limits."""
+
+    usage: AccountUsage
+    kind: str
+    """organization or project"""
+    owner_id: uuid.UUID
+    path: str
+    may_set: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an account stands; a project's path is its organization's with the project's id behind it."""
+
+    kind: str
+    owner_id: uuid.UUID
+    name: str
+    organization_path: str
+    path: str
+
+
+def get_usage(session: Session, actor: Actor, account_id: uuid.UUID) -> AccountView:
+    """Return one account of the actor's subtrees or of the chain above them.
+
+    Raises:
+        NotFound: there is none, or it is neither below nor above the actor.
+    """
+    place = _visible_place(session, actor, account_id)
+    return _view(actor, quotas.account_usage(session, account_id), place)
+
+
+def get_tree(
+    session: Session, actor: Actor, root: uuid.UUID | None = None, depth: int | None = None
+) -> list[AccountView]:
+    """Return the tree as a table, parents before children, from `root` down `depth` levels.
+
+    Without `root` it begins at each of the actor's own subtrees. Below an account that is only above the actor, the table
+    shows what leads to the actor's own and nothing beside it.
+
+    Raises:
+        NotFound: there is no such account for this actor.
+        InvalidInput: `depth` is negative.
+    """
+    access.require(actor, Action.QUOTA_READ)
+    if depth is not None and depth < 0:
+        raise InvalidInput(N_("The depth cannot be negative."), field="depth")
+    if root is not None:
+        _visible_place(session, actor, root)
+        starts = [root]
+    else:
+        starts = [found.account_id for path in actor.scope(Action.QUOTA_READ) if (found := _at(session, path))]
+    scope = actor.scope(Action.QUOTA_READ)
+    views = []
+    for start in starts:
+        rows = quotas.tree(session, root_id=start, depth=depth)
+        places = _places(session, [row.account_id for row in rows])
+        views += [
+            _view(actor, row, places[row.account_id])
+            for row in rows
+            if row.account_id in places and _is_visible(scope, places[row.account_id])
+        ]
+    return views
+
+
+def set_limits(
+    session: Session, actor: Actor, account_id: uuid.UUID, command: SetLimits, *, replace: bool
+) -> AccountView:
+    """Set limits of one account: merged into those there are, or (`replace`) naming every one there is.
+
+    Setting what is set already changes nothing and is not recorded.
+
+    Raises:
+        NotFound, Forbidden: the account is not the actor's to see or to change.
+        InvalidInput: a malformed key or amount. LimitOmitted, RootLimitRequired: see `quotas.set_limits`.
+    """
+    place = _visible_place(session, actor, account_id)
+    _require_may_set(actor, place)
+    changes = quotas.set_limits(
+        session,
+        account_id=account_id,
+        limits=command.limits,
+        replace=replace,
+        reason=command.reason,
+        basis_no=command.basis_no,
+        actor=actor.username,
+    )
+    if changes:
+        audit.record(
+            session,
+            actor,
+            Event.QUOTA_SET,
+            object_type="quota_account",
+            object_id=account_id,
+            object_name=place.name,
+            organization_path=place.organization_path,
+            before={str(change.key): change.before for change in changes},
+            after={str(change.key): change.after for change in changes},
+            reason_given=command.reason,
+            basis_no=command.basis_no,
+        )
+    return _view(actor, quotas.account_usage(session, account_id), place)
+
+
+def verify_quotas(session: Session, actor: Actor) -> Verification:
+    """Recount every balance and record that it was done and what came of it. For the command line and the schedule."""
+    found = quotas.verify(session)
+    audit.record(
+        session,
+        actor,
+        Event.QUOTA_VERIFY,
+        object_type="quota_ledger",
+        checked_accounts=found.checked_accounts,
+        checked_entries=found.checked_entries,
+        mismatches=len(found.mismatches),
+    )
+    return found
+
+
+def _visible_place(session: Session, actor: Actor, account_id: uuid.UUID) -> _Place:
+    access.require(actor, Action.QUOTA_READ)
+    place = _places(session, [account_id]).get(account_id)
+    if place is None:
+        raise _absent()
+    if not _is_visible(actor.scope(Action.QUOTA_READ), place):
+        raise Hidden(N_("There is no such quota account."), detail=f"{actor.username} is neither above nor below it")
+    return place
+
+
+def _is_visible(scope: Sequence[str], place: _Place) -> bool:
+    return any(place.path.startswith(path) or path.startswith(place.path) for path in scope)
+
+
+def _may_set(actor: Actor, place: _Place) -> bool:
+    if actor.may(Action.QUOTA_WRITE, place.organization_path):
+        return True
+    return any(
+        Action.QUOTA_SPLIT in ROLE_ACTIONS[grant.role]
+        and place.path.startswith(grant.path)
+        and place.path != grant.path
+        for grant in actor.grants
+    )
+
+
+def _require_may_set(actor: Actor, place: _Place) -> None:
+    if _may_set(actor, place):
+        return
+    if actor.may(Action.QUOTA_SPLIT, place.organization_path):
+        raise Forbidden(
+            N_("Nobody sets the limits of the organization they administer; ask the level above for {name}."),
+            name=place.name,
+        )
+    raise Forbidden(
+        N_(
+            "Your roles do not allow setting the limits of {name}; ask its administrator or the city's quota administrator."
+        ),
+        name=place.name,
+    )
+
+
+def _view(actor: Actor, usage: AccountUsage, place: _Place) -> AccountView:
+    return AccountView(usage, place.kind, place.owner_id, place.path, _may_set(actor, place))
+
+
+def _at(session: Session, path: str) -> Organization | None:
+    if path == "/":
+        return organizations.root(session)
+    return organizations.get(session, uuid.UUID(path.rstrip("/").rpartition("/")[2]))
+
+
+def _places(session: Session, account_ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, _Place]:
+    places: dict[uuid.UUID, _Place] = {}
+    for organization in organizations.by_accounts(session, account_ids):
+        places[organization.account_id] = _Place(
+            "organization", organization.id, organization.name, organization.path, organization.path
+        )
+    for project, organization in projects.by_accounts(session, account_ids):
+        path = f"{organization.path}{project.id}/"
+        places[project.account_id] = _Place("project", project.id, project.name, organization.path, path)
+    return places
+
+
+def _absent() -> NotFound:
+    return NotFound(N_("There is no such quota account."))
