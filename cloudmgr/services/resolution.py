@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlmodel import Session
 
-from cloudmgr.adapters import catalogue as playbooks
+from cloudmgr.adapters import catalogue
 from cloudmgr.domain import clock, leases, naming, sshkeys
 from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import ArchMismatch, ClassificationRefused, Conflict, InvalidInput
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import LIVE_SERVERS, REFUSED_LEVELS, ServerPhase
 from cloudmgr.models import Backend, Flavor, Image, Organization, Project, Server
+from cloudmgr.services import playbooks
 from cloudmgr.services.request_inputs import CreateRequest, RetireRequest, ServersEntry
 from cloudmgr.store import lookups, servers
 from quotas import Part
@@ -219,7 +220,7 @@ def _resolve_entry(
             given=flavor.system_disk_gib,
         )
     playbook = entry.playbook or image.playbook
-    known = playbooks.load_catalogue()
+    known = playbooks.known()
     if playbook not in known:
         raise InvalidInput(
             N_("There is no playbook {given}; choose one of {known}."),
@@ -228,7 +229,7 @@ def _resolve_entry(
             known=", ".join(sorted(known)),
         )
     try:
-        playbooks.validate_variables(known[playbook], entry.variables)
+        catalogue.validate_variables(known[playbook], entry.variables)
     except InvalidInput as error:
         error.field = f"{at}.{error.field or 'variables'}"
         error.errors = [{**finding, "field": f"{at}.{finding.get('field', 'variables')}"} for finding in error.errors]

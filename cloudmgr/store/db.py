@@ -26,6 +26,7 @@ def make_engine(url: str, *, pool_size: int = 10, synchronous: str = "FULL", app
             parsed, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000}
         )
         event.listen(engine, "connect", _sqlite_hook(synchronous))
+        event.listen(engine, "checkout", _restore_immediate)
         return engine
     parsed = parsed.set(drivername="postgresql+psycopg")
     return sa.create_engine(
@@ -50,6 +51,11 @@ def _sqlite_hook(synchronous: str) -> Any:
             connection.create_function("unixepoch", -1, _unixepoch)
 
     return prepare
+
+
+def _restore_immediate(connection: sqlite3.Connection, _record: Any, _proxy: Any) -> None:
+    """Undo what SQLAlchemy's isolation_level option leaves on a pooled connection (DBOS's datasource sets it)."""
+    connection.isolation_level = "IMMEDIATE"
 
 
 def _unixepoch(*arguments: str) -> float | int:

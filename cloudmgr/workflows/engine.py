@@ -1,0 +1,113 @@
+"""Starting and stopping the durable engine in this process: DBOS on our own database, with our own rules for versions.
+
+`VERSION` is raised by hand when the steps of a workflow change; the change itself is guarded with `DBOS.patch`, so that
+work begun by an older version in `READS` goes on. Reason and limits: docs/decisions/0003-durable-engine.md.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSConfig, SQLAlchemyDatasource
+
+from cloudmgr.adapters import queue
+from cloudmgr.adapters.serialization import JsonSerializer
+from cloudmgr.settings import Settings
+from cloudmgr.store.db import make_engine
+from cloudmgr.workflows import runtime as runtimes
+from cloudmgr.workflows.runtime import Runtime
+
+VERSION = "1"
+READS: Sequence[str] = ()
+"""Older versions whose running work this one can finish."""
+
+logger = logging.getLogger(__name__)
+
+
+def start(settings: Settings, executor_id: str, engine: sa.Engine | None = None) -> Runtime:
+    """Launch the engine and begin to take work; what this executor left running is taken up again.
+
+    `engine` is shared with the web half of an embedded process. Returns the runtime that workflows stand on.
+    """
+    shared = engine or make_engine(
+        settings.database_url, pool_size=settings.database.pool_size, synchronous=settings.database.synchronous
+    )
+    serializer = JsonSerializer()
+    config: DBOSConfig = {
+        "name": "cloudmgr",
+        "system_database_url": settings.database_url,
+        "system_database_engine": shared,
+        "application_version": VERSION,
+        "executor_id": executor_id,
+        "serializer": serializer,
+        "max_executor_threads": settings.worker.request_concurrency + settings.worker.server_concurrency + 16,
+        "notification_listener_polling_interval_sec": max(settings.worker.poll_s, 1.0),
+        "scheduler_polling_interval_sec": 60.0,
+        "use_listen_notify": False,
+        "log_level": "WARNING",
+    }
+    DBOS(config=config)
+    datasource = SQLAlchemyDatasource.create(
+        database_url=settings.database_url, engine=shared, serializer=serializer
+    )
+    installed = Runtime(settings=settings, engine=shared, datasource=datasource)
+    runtimes.install(installed)
+    _define()
+    adopt_enqueued(shared)
+    if settings.is_sqlite:
+        adopt(shared, [executor_id])
+    DBOS.launch()
+    for name, at_once in ((queue.REQUESTS, settings.worker.request_concurrency), (queue.SERVERS, settings.worker.server_concurrency)):
+        DBOS.register_queue(
+            name, worker_concurrency=at_once, polling_interval_sec=settings.worker.poll_s, on_conflict="always_update"
+        )
+    return installed
+
+
+def stop(*, wait_s: int = 0) -> None:
+    """Stop taking work, give what is running `wait_s` seconds, and let go; what is left is taken up at the next start."""
+    DBOS.destroy(workflow_completion_timeout_sec=wait_s)
+    try:
+        runtimes.runtime().close()
+    except RuntimeError:
+        return
+    runtimes.install(None)
+
+
+def _define() -> None:
+    """Import every workflow, which registers it by name."""
+    from cloudmgr.workflows import fulfil, playbook_runs, power, provision, retire, sync  # noqa: F401, PLC0415 - their import is the deed
+
+
+def adopt(engine: sa.Engine, executor_ids: Sequence[str]) -> int:
+    """Give the running work of dead executors of an older version to this version; return how many workflows."""
+    return _adopt(engine, "status = 'PENDING' AND executor_id IN :executors", {"executors": list(executor_ids)})
+
+
+def adopt_enqueued(engine: sa.Engine) -> int:
+    """Give work that an older version enqueued and nobody has begun to this version; return how many workflows."""
+    return _adopt(engine, "status IN ('ENQUEUED', 'DELAYED')", {})
+
+
+def _adopt(engine: sa.Engine, condition: str, params: dict[str, object]) -> int:
+    table = status_table(engine)
+    if not READS or table is None:
+        return 0
+    statement = sa.text(
+        f"UPDATE {table} SET application_version = :mine WHERE application_version IN :older AND {condition}"  # noqa: S608 - constants
+    ).bindparams(sa.bindparam("older", expanding=True))
+    if "executors" in params:
+        statement = statement.bindparams(sa.bindparam("executors", expanding=True))
+    with engine.begin() as connection:
+        changed = connection.execute(statement, {"mine": VERSION, "older": list(READS), **params}).rowcount
+    if changed:
+        logger.info("took over %d workflows begun by versions %s", changed, ", ".join(READS))
+    return int(changed)
+
+
+def status_table(engine: sa.Engine) -> str | None:
+    """Return the name of the engine's table of workflows, or None before the engine has ever been launched."""
+    schema = None if engine.dialect.name == "sqlite" else "dbos"
+    if not sa.inspect(engine).has_table("workflow_status", schema=schema):
+        return None
+    return "workflow_status" if schema is None else "dbos.workflow_status"

@@ -1,0 +1,354 @@
+"""What the making and the end of a server write: each function is one transaction, called as a `write` step.
+
+They decide on what they read inside the transaction, and return plain JSON for the workflow.
+"""
+
+import uuid
+from typing import Any
+
+from sqlmodel import Session
+
+import quotas
+from cloudmgr.domain import clock, placement
+from cloudmgr.domain.access import Actor
+from cloudmgr.domain.errors import Refusal
+from cloudmgr.domain.events import Event, Outcome
+from cloudmgr.domain.messages import Message, N_
+from cloudmgr.domain.phases import ServerPhase, Spread
+from cloudmgr.models import Backend, Image, Organization, ResourceRequest, Server, Zone
+from cloudmgr.services import audit
+from cloudmgr.store import placement as zones
+from cloudmgr.store import requests, servers
+from cloudmgr.workflows import credentials
+from cloudmgr.workflows.runtime import runtime
+
+SYSTEM = Actor(
+    user_id=None,
+    username="system",
+    display_name="cloudmgr",
+    organization_id=None,
+    organization_path="/",
+    source="worker",
+)
+
+
+def place(session: Session, server_id: str, number: int) -> dict[str, Any] | None:
+    """Choose the best zone that has room, claim it, and charge what placement fixed; None when no zone will do.
+
+    Allocation, the zone's generation and the quota of the placement's keys change together.
+    """
+    server, request, organization = _load(session, server_id)
+    image = session.get_one(Image, server.image_id)
+    held = zones.open_allocation(session, server.id)
+    if held is not None:  # an attempt that could not be undone: it is gone on with where it stands
+        return _placed(session, server, request, organization, image, held.zone_id, number)
+    wanted = _wanted(session, server, image, organization)
+    verdicts = placement.judge(wanted, zones.zone_facts(session, image_id=image.id, request_id=request.id))
+    refusals: list[Message] = []
+    for verdict in verdicts:
+        if not verdict.is_candidate:
+            refusals.append(Message(N_("{zone}: {reasons}"), {"zone": verdict.zone.title, "reasons": list(verdict.against)}))
+            continue
+        refusal = _take(session, server, verdict.zone, wanted.amounts)
+        if refusal is None:
+            return _placed(session, server, request, organization, image, verdict.zone.id, number)
+        refusals.append(Message(N_("{zone}: {reasons}"), {"zone": verdict.zone.title, "reasons": [refusal]}))
+    message = Message(N_("No pool could take {name}. {reasons}"), {"name": server.name, "reasons": refusals})
+    _give_up(session, server, request, organization, number, {"step": "place", "code": "no_zone", "message": message.as_json()})
+    return None
+
+
+def _wanted(session: Session, server: Server, image: Image, organization: Organization) -> placement.Wanted:
+    return placement.Wanted(
+        arch=server.arch,
+        amounts=capacity_of(server),
+        network_zone=server.network_zone,
+        image=image.name,
+        organization_path=organization.path,
+        backend=servers.backend_name(session, server.wanted_backend_id) if server.wanted_backend_id else None,
+        spread=Spread(server.spread),
+        prefer_xinchuang=runtime().settings.policy.prefer_xinchuang,
+        tried=frozenset(server.tried_zones),
+    )
+
+
+def capacity_of(server: Server) -> dict[str, int]:
+    """Return what a server takes of a zone."""
+    return {
+        "vcpus": server.vcpus,
+        "memory_mib": server.memory_mib,
+        "disk_gib": server.system_disk_gib + server.data_disk_gib,
+    }
+
+
+def _take(session: Session, server: Server, zone: placement.ZoneFacts, amounts: Any) -> Message | None:
+    """Claim a zone and charge its keys, both or neither; return why not."""
+    savepoint = session.begin_nested()
+    try:
+        quotas.place(
+            session,
+            reservation_id=server.reservation_id,
+            part_id=server.id,
+            dims={
+                "backend": zone.backend,
+                "tier": zone.tier.value,
+                "cpu_family": zone.cpu_family,
+                "is_xinchuang": "true" if zone.is_xinchuang else "false",
+            },
+        )
+        if zones.claim(session, zone_id=zone.id, generation=zone.generation, server_id=server.id, amounts=amounts):
+            savepoint.commit()
+            return None
+        refusal = Message(N_("another server took the last room a moment ago"))
+    except Refusal as error:
+        refusal = error.message
+    savepoint.rollback()
+    return refusal
+
+
+def _placed(
+    session: Session,
+    server: Server,
+    request: ResourceRequest,
+    organization: Organization,
+    image: Image,
+    zone_id: uuid.UUID,
+    number: int,
+) -> dict[str, Any]:
+    zone = session.get_one(Zone, zone_id)
+    backend = session.get_one(Backend, zone.backend_id)
+    variant = zones.variant_of(session, image_id=image.id, arch=server.arch, backend_id=backend.id)
+    network = zones.network_for(session, backend_id=backend.id, network_zone=server.network_zone)
+    key = credentials.public_key(session, server.project_id)
+    server.zone_id, server.backend_id = zone.id, backend.id
+    server.image_ref = variant.ref if variant else None
+    server.image_digest = variant.digest if variant else None
+    server.network_ref = network.ref if network else None
+    server.cpu_family, server.cpu_model = zone.cpu_family, zone.cpu_model
+    server.is_xinchuang = zone.is_xinchuang and image.os_is_xinchuang
+    server.failure = None
+    servers.move(session, server, ServerPhase.PLACED, actor=SYSTEM.username, change="placed")
+    _audit(session, Event.VM_PLACE, server, organization, zone=zone.name)
+    _tell(
+        session,
+        request,
+        server,
+        "place",
+        number,
+        Message(N_("{name} goes to {zone} ({backend})."), {"name": server.name, "zone": zone.title or zone.name, "backend": backend.title or backend.name}),
+    )
+    return {
+        "zone_id": str(zone.id),
+        "backend": backend.name,
+        "spec": {
+            "name": server.name,
+            "arch": server.arch,
+            "vcpus": server.vcpus,
+            "memory_mib": server.memory_mib,
+            "system_disk_gib": server.system_disk_gib,
+            "data_disk_gib": server.data_disk_gib,
+            "zone": zone.ref,
+            "image": server.image_ref or "",
+            "image_digest": server.image_digest,
+            "networks": [network.ref] if network else [],
+            "login_user": image.login_user,
+            "ssh_keys": [*server.ssh_keys, key],
+            "spread_group": str(request.id) if server.spread == Spread.HOST else None,
+            "labels": {"cloudmgr-request": request.number or "", "cloudmgr-server": str(server.id)},
+        },
+    }
+
+
+def unplace(session: Session, server_id: str, number: int, failure: dict[str, Any]) -> None:
+    """Take a placement back, remember that the zone said no, and be ready for another."""
+    server, request, organization = _load(session, server_id)
+    _vacate(session, server)
+    quotas.unplace(session, reservation_id=server.reservation_id, part_id=server.id)
+    zone = session.get(Zone, server.zone_id) if server.zone_id else None
+    if server.zone_id is not None:
+        server.tried_zones = [*server.tried_zones, str(server.zone_id)]
+    _forget_place(server)
+    servers.move(session, server, ServerPhase.REQUESTED, actor=SYSTEM.username, change="unplaced")
+    _tell(
+        session,
+        request,
+        server,
+        f"next_zone:{len(server.tried_zones)}",
+        number,
+        Message(
+            N_("{zone} could not take {name}: {reason} Another pool is tried."),
+            {"zone": (zone.title or zone.name) if zone else "-", "name": server.name, "reason": Message.from_json(failure["message"])},
+        ),
+        kind="warning",
+    )
+    _audit(session, Event.VM_FAIL, server, organization, outcome=Outcome.FAILURE, reason=failure["code"])
+
+
+def created(session: Session, server_id: str, number: int, seen: dict[str, Any]) -> None:
+    """Note that the backend has begun to build."""
+    server, request, organization = _load(session, server_id)
+    server.native_ref, server.state = seen["ref"], seen["power"]
+    server.last_seen_at = clock.now()
+    servers.move(session, server, ServerPhase.CREATING, actor=SYSTEM.username, change="created")
+    _audit(session, Event.VM_CREATE, server, organization)
+    _tell(session, request, server, "create", number, Message(N_("{name} is being built."), {"name": server.name}))
+
+
+def post(session: Session, server_id: str, number: int, seen: dict[str, Any]) -> None:
+    """The server stands: its quota turns from reserved to used, its address and host are known."""
+    server, request, _ = _load(session, server_id)
+    note(server, seen)
+    server.built_at = clock.now()
+    quotas.post(session, reservation_id=server.reservation_id, part_id=server.id)
+    servers.move(session, server, ServerPhase.CONFIGURING, actor=SYSTEM.username, change="built")
+    _tell(
+        session,
+        request,
+        server,
+        "post",
+        number,
+        Message(N_("{name} runs at {address}."), {"name": server.name, "address": ", ".join([*server.ipv4, *server.ipv6])}),
+    )
+
+
+def note(server: Server, seen: dict[str, Any]) -> None:
+    """Copy what the backend reported onto the server's row."""
+    server.native_ref = seen["ref"]
+    server.state = seen["power"]
+    server.host = seen["host"]
+    server.ipv4, server.ipv6 = seen["ipv4"], seen["ipv6"]
+    server.last_seen_at = clock.now()
+
+
+def fail(session: Session, server_id: str, number: int, failure: dict[str, Any]) -> None:
+    """Nothing of the server is left: give everything back and say why."""
+    server, request, organization = _load(session, server_id)
+    _vacate(session, server)
+    _give_up(session, server, request, organization, number, failure)
+
+
+def _give_up(
+    session: Session,
+    server: Server,
+    request: ResourceRequest,
+    organization: Organization,
+    number: int,
+    failure: dict[str, Any],
+) -> None:
+    quotas.void(session, reservation_id=server.reservation_id, part_id=server.id)
+    _forget_place(server)
+    server.failed_step = failure["step"]
+    server.failure = {"code": failure["code"], "message": failure["message"]}
+    servers.move(session, server, ServerPhase.FAILED, actor=SYSTEM.username, change="failed")
+    _tell(session, request, server, "fail", number, Message.from_json(failure["message"]), kind="warning")
+    _audit(session, Event.VM_FAIL, server, organization, outcome=Outcome.FAILURE, reason=failure["code"], step=failure["step"])
+
+
+def strand(session: Session, server_id: str, number: int, failure: dict[str, Any] | None) -> None:
+    """The backend would not say that the server is gone: capacity and quota stay held, and a person is told."""
+    server, request, organization = _load(session, server_id)
+    why = Message.from_json(failure["message"]) if failure else Message("")
+    message = Message(
+        N_("{name} failed and the cloud does not confirm that nothing of it is left: quota stays held. An operator must look, then try again. {reason}"),
+        {"name": server.name, "reason": why},
+    )
+    server.failed_step = "undo"
+    server.failure = {"code": "undo_unconfirmed", "message": message.as_json()}
+    servers.move(session, server, ServerPhase.FAILED, actor=SYSTEM.username, change="failed")
+    _tell(session, request, server, "strand", number, message, kind="warning")
+    _audit(session, Event.VM_FAIL, server, organization, outcome=Outcome.FAILURE, reason="undo_unconfirmed", step="undo")
+
+
+def begin_retire(session: Session, server_id: str, number: int) -> dict[str, Any] | None:
+    """Mark a server as going; return where it is, or None when it is gone already."""
+    server, request, _ = _load(session, server_id, retire=True)
+    if server.phase == ServerPhase.RETIRED:
+        return None
+    if server.phase != ServerPhase.RETIRING:
+        servers.move(session, server, ServerPhase.RETIRING, actor=SYSTEM.username, change="retiring")
+        _tell(session, request, server, "retire", number, Message(N_("{name} is being retired."), {"name": server.name}))
+    return {"backend": servers.backend_name(session, server.backend_id) if server.backend_id else None}
+
+
+def retired(session: Session, server_id: str, number: int) -> None:
+    """The backend confirms that the server is gone: quota, capacity and name are free again."""
+    server, request, organization = _load(session, server_id, retire=True)
+    if server.phase == ServerPhase.RETIRED:
+        return
+    _vacate(session, server)
+    held = {part.part_id: part for part in quotas.get_reservation(session, server.reservation_id).parts}.get(server.id)
+    if held is not None and held.state is quotas.PartState.POSTED:
+        quotas.release(session, reservation_id=server.reservation_id, part_id=server.id)
+    elif held is not None and held.state is quotas.PartState.PENDING:
+        quotas.void(session, reservation_id=server.reservation_id, part_id=server.id)
+    server.released_at = clock.now()
+    server.state = "unknown"
+    servers.move(session, server, ServerPhase.RETIRED, actor=SYSTEM.username, change="retired")
+    _audit(session, Event.VM_DELETE, server, organization, request=request.number)
+    _tell(session, request, server, "retired", number, Message(N_("{name} is gone from the cloud; its quota is free."), {"name": server.name}))
+
+
+def retire_stuck(session: Session, server_id: str, number: int, failure: dict[str, Any] | None) -> None:
+    """The backend would not confirm the end in time: the server stays `retiring` with the reason, its quota held."""
+    server, request, organization = _load(session, server_id, retire=True)
+    message = Message(
+        N_("{name}: the cloud does not confirm that it is gone; its quota stays held until it does. Try the request again later."),
+        {"name": server.name},
+    )
+    server.failed_step = "delete"
+    server.failure = {"code": (failure or {}).get("code", "delete_unconfirmed"), "message": message.as_json()}
+    servers.keep(session, server, actor=SYSTEM.username, change="retire_stuck")
+    _tell(session, request, server, "retire_stuck", number, message, kind="warning")
+    _audit(session, Event.VM_FAIL, server, organization, outcome=Outcome.FAILURE, reason="delete_unconfirmed", step="delete")
+
+
+def _vacate(session: Session, server: Server) -> None:
+    zones.give_back(session, server.id)
+
+
+def _forget_place(server: Server) -> None:
+    server.zone_id = server.backend_id = None
+    server.native_ref = server.host = server.image_ref = server.image_digest = server.network_ref = None
+    server.ipv4, server.ipv6 = [], []
+    server.state = "unknown"
+    server.is_xinchuang = None
+
+
+def _load(session: Session, server_id: str, *, retire: bool = False) -> tuple[Server, ResourceRequest, Organization]:
+    server = servers.get(session, uuid.UUID(server_id), lock=True)
+    if server is None:
+        raise LookupError(f"server {server_id} is gone from the database")
+    request_id = server.retire_request_id if retire and server.retire_request_id else server.request_id
+    return server, session.get_one(ResourceRequest, request_id), session.get_one(Organization, server.organization_id)
+
+
+def _tell(
+    session: Session, request: ResourceRequest, server: Server, what: str, number: int, message: Message, kind: str = "step"
+) -> None:
+    requests.tell(
+        session, request.id, kind=kind, message=message, server_id=server.id, dedupe=f"{what}:{server.id}:{number}"
+    )
+
+
+def _audit(
+    session: Session,
+    event: Event,
+    server: Server,
+    organization: Organization,
+    *,
+    outcome: Outcome = Outcome.SUCCESS,
+    reason: str = "",
+    **detail: Any,
+) -> None:
+    audit.record(
+        session,
+        SYSTEM,
+        event,
+        object_type="server",
+        object_id=server.id,
+        object_name=server.name,
+        organization_path=organization.path,
+        outcome=outcome,
+        reason=reason,
+        **detail,
+    )

@@ -1,0 +1,167 @@
+"""The making of one server: place → create → await_running → post; whatever is begun and not finished is undone.
+
+Undo finds the server by its token (its own id), so it is right whether the create happened, half happened or never did.
+"""
+
+import time
+import uuid
+from typing import Any
+
+from dbos import DBOS
+
+from cloudmgr.domain.architectures import Architecture
+from cloudmgr.domain.messages import Message, N_
+from cloudmgr.workflows import facts
+from cloudmgr.workflows.outcomes import Outcome, attempt, observed
+from cloudmgr.workflows.runtime import runtime
+from cloudmgr.workflows.steps import call, pause, write
+from providers.base import PowerState, ServerSpec
+from providers.errors import Remedy
+
+CREATE_TRIES = 8
+"""Calls to create one server in one zone before the zone is given up: with pauses of 1 to 30 s, some two minutes."""
+UNDO_TRIES = 12
+
+
+@DBOS.workflow(name="provision_server", max_recovery_attempts=1000)
+def provision_server(server_id: str, number: int) -> bool:
+    """Build one server; True when it stands and its quota is posted, False when it failed and nothing of it is left."""
+    while True:
+        placed = write("place", facts.place, server_id, number)
+        if placed is None:
+            return False
+        verdict, failure = _build(server_id, number, placed)
+        if verdict == "stands":
+            return True
+        gone = _undo(server_id, placed)
+        if not gone:
+            write("strand", facts.strand, server_id, number, failure)
+            return False
+        if verdict == "next_zone":
+            write("unplace", facts.unplace, server_id, number, failure)
+            continue
+        write("fail", facts.fail, server_id, number, failure)
+        return False
+
+
+def _build(server_id: str, number: int, placed: dict[str, Any]) -> tuple[str, Outcome | None]:
+    """Create the server and wait for it; return what became of it and, if it does not stand, why."""
+    made = _create(server_id, placed)
+    if not made["ok"]:
+        return ("next_zone" if made["remedy"] == Remedy.NEXT_ZONE else "failed"), {**made, "step": "create"}
+    write("created", facts.created, server_id, number, made["result"])
+    seen = _await_running(server_id, placed)
+    if not seen["ok"]:
+        return "failed", {**seen, "step": "await_running"}
+    write("post", facts.post, server_id, number, seen["result"])
+    return "stands", None
+
+
+def _create(server_id: str, placed: dict[str, Any]) -> Outcome:
+    made: Outcome = {}
+    for tries in range(CREATE_TRIES):
+        made = call("create", create, server_id, placed)
+        if made["ok"] or made["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
+            return made
+        # RETRY: nothing happened. RECONCILE: it may have; create finds it by its token. Both: the same call again.
+        pause(tries)
+    return {**made, "remedy": Remedy.NEXT_ZONE.value if made["remedy"] == Remedy.RETRY else made["remedy"]}
+
+
+def create(server_id: str, placed: dict[str, Any]) -> Outcome:
+    """Ask the backend for the server; the same token gives the same server."""
+    spec = placed["spec"]
+    provider_name = placed["backend"]
+    return attempt(
+        lambda: observed(
+            runtime()
+            .provider(provider_name)
+            .create_server(
+                ServerSpec(
+                    name=spec["name"],
+                    arch=Architecture(spec["arch"]),
+                    vcpus=spec["vcpus"],
+                    memory_mib=spec["memory_mib"],
+                    system_disk_gib=spec["system_disk_gib"],
+                    data_disk_gib=spec["data_disk_gib"],
+                    zone=spec["zone"],
+                    image=spec["image"],
+                    image_digest=spec["image_digest"],
+                    networks=tuple(spec["networks"]),
+                    login_user=spec["login_user"],
+                    ssh_keys=tuple(spec["ssh_keys"]),
+                    spread_group=uuid.UUID(spec["spread_group"]) if spec["spread_group"] else None,
+                    labels=spec["labels"],
+                ),
+                uuid.UUID(server_id),
+            )
+        )
+    )
+
+
+def _await_running(server_id: str, placed: dict[str, Any]) -> Outcome:
+    """Ask until the server runs and has an address, for as long as the settings allow; the waiting survives a restart."""
+    settings = runtime().settings.worker
+    deadline = DBOS.run_step({"name": "deadline"}, lambda: time.time() + settings.boot_timeout_s)
+    misses = 0
+    while True:
+        seen = call("await_running", look, server_id, placed["backend"])
+        if seen["ok"]:
+            server = seen["result"]
+            if server is None:
+                return _failed(N_("The server vanished from the cloud while it was being built."))
+            if server["power"] == PowerState.ERROR:
+                return _failed(N_("The cloud reports that the server could not be built ({state})."), state=server["native_state"])
+            if server["power"] == PowerState.RUNNING and (server["ipv4"] or server["ipv6"]):
+                return seen
+        elif seen["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
+            return seen
+        misses += 1
+        if DBOS.run_step({"name": "clock"}, time.time) > deadline:
+            return _failed(
+                N_("The server did not come up with an address within {minutes} minutes."),
+                minutes=round(settings.boot_timeout_s / 60),
+            )
+        DBOS.sleep(min(settings.boot_poll_s * (1 + misses // 20), 15))
+
+
+def look(server_id: str, backend: str) -> Outcome:
+    """Return the server as the backend sees it, found by its token."""
+    return attempt(lambda: observed(runtime().provider(backend).find_server(uuid.UUID(server_id))))
+
+
+def _undo(server_id: str, placed: dict[str, Any]) -> bool:
+    """Remove whatever the backend has under the token; True when it says that there is nothing left."""
+    return remove(server_id, placed["backend"], UNDO_TRIES)
+
+
+def remove(server_id: str, backend: str, tries: int) -> bool:
+    """Delete by token until the backend has nothing under it; False when it would not say so in `tries` tries."""
+    for number in range(tries):
+        gone = call("delete", delete, server_id, backend)
+        if gone["ok"] and gone["result"]:
+            return True
+        if not gone["ok"] and gone["remedy"] in (Remedy.OPERATOR, Remedy.FAIL):
+            return False
+        pause(number, first_s=runtime().settings.worker.boot_poll_s / 2, most_s=20)
+    return False
+
+
+def delete(server_id: str, backend: str) -> Outcome:
+    """Delete what has the token; the result says whether nothing is left now."""
+
+    def deed() -> bool:
+        provider = runtime().provider(backend)
+        found = provider.find_server(uuid.UUID(server_id))
+        if found is None:
+            return True
+        provider.delete_server(found.ref)
+        return provider.find_server(uuid.UUID(server_id)) is None
+
+    return attempt(deed)
+
+
+def _failed(template: str, **params: Any) -> Outcome:
+    return {"ok": False, "remedy": Remedy.FAIL.value, "code": "build_failed", "message": Message(template, params).as_json()}
+
+
