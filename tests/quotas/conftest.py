@@ -28,8 +28,17 @@ def prepared_engine(url: str, **options) -> sa.Engine:
 
 def server(vcpus: int = 8, *, part_id: uuid.UUID | None = None, gpus: int = 0, **dims: str) -> Part:
     """One server's part, Kunpeng in the government extranet unless said otherwise."""
-    amounts = {"servers": 1, "vcpus": vcpus, "memory_mib": 4096 * vcpus, "disk_gib": 540, "ip_addresses": 1, "gpus": gpus}
-    return Part(part_id or new_id(), amounts, {"arch": "aarch64", "network_zone": "政务外网区", "environment": "prd"} | dims)
+    amounts = {
+        "servers": 1,
+        "vcpus": vcpus,
+        "memory_mib": 4096 * vcpus,
+        "disk_gib": 540,
+        "ip_addresses": 1,
+        "gpus": gpus,
+    }
+    return Part(
+        part_id or new_id(), amounts, {"arch": "aarch64", "network_zone": "政务外网区", "environment": "prd"} | dims
+    )
 
 
 @dataclass

@@ -84,7 +84,11 @@ def test_every_dimension_is_a_column_of_balances_and_parts():
     assert list(DIMENSIONS) == sorted(DIMENSIONS)
 
 
-_values = st.text(min_size=1, max_size=20, alphabet=st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters='{}=,"'))
+_values = st.text(
+    min_size=1,
+    max_size=20,
+    alphabet=st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters='{}=,"'),
+)
 
 
 @given(dims=st.dictionaries(st.sampled_from(["backend", "network_zone", "tier", "environment"]), _values))

@@ -179,7 +179,9 @@ def test_every_change_is_kept_with_who_why_and_on_which_document(city):
     query = sa.select(LIMITS).where(LIMITS.c.account_id == city.furong).order_by(LIMITS.c.valid_from)
     rows = city.session.connection().execute(query).all()
     assert [(row.previous_amount, row.amount, row.valid_until) for row in rows] == [(None, 480, None), (480, 500, None)]
-    assert {(row.actor, row.reason, row.basis_no) for row in rows} == {("quota_admin", "年度计划", "长数发〔2026〕12号")}
+    assert {(row.actor, row.reason, row.basis_no) for row in rows} == {
+        ("quota_admin", "年度计划", "长数发〔2026〕12号")
+    }
 
 
 def test_an_account_made_again_is_the_same_and_otherwise_a_conflict(city):

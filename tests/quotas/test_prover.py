@@ -60,7 +60,9 @@ def test_a_tampered_balance_is_found(own_city, standing):
 def test_a_tampered_limit_is_found(own_city, standing):
     execute(
         own_city,
-        sa.update(BALANCES).where(BALANCES.c.account_id == own_city.root, BALANCES.c.key == "vcpus").values(limit_amount=99),
+        sa.update(BALANCES)
+        .where(BALANCES.c.account_id == own_city.root, BALANCES.c.key == "vcpus")
+        .values(limit_amount=99),
     )
     assert found(own_city) == {("长沙市", "vcpus", "limit", 99, 20, "entries")}
 
@@ -97,7 +99,13 @@ def test_an_entry_added_by_hand_is_found(own_city, standing):
     execute(
         own_city,
         sa.insert(ENTRIES).values(
-            account_id=own_city.yuelu, key="vcpus", movement="post", movement_id=new_id(), used_delta=3, reserved_delta=0, at=sa.func.now()
+            account_id=own_city.yuelu,
+            key="vcpus",
+            movement="post",
+            movement_id=new_id(),
+            used_delta=3,
+            reserved_delta=0,
+            at=sa.func.now(),
         ),
     )
     assert found(own_city) == {("岳麓区", "vcpus", "used", 0, 3, "entries")}
@@ -126,7 +134,9 @@ def test_entries_refuse_to_be_changed_or_removed(own_city, standing, statement):
     ],
 )
 def test_the_database_itself_refuses_to_pass_a_limit(own_city, standing, change):
-    statement = sa.update(BALANCES).where(BALANCES.c.account_id == own_city.root, BALANCES.c.key == "vcpus").values(**change)
+    statement = (
+        sa.update(BALANCES).where(BALANCES.c.account_id == own_city.root, BALANCES.c.key == "vcpus").values(**change)
+    )
     with pytest.raises(sa.exc.IntegrityError):
         own_city.session.connection().execute(statement)
 

@@ -96,7 +96,11 @@ def test_a_refusal_names_every_level_and_key_that_binds_root_first(city):
     city.limit(city.root, {"vcpus": 20, "servers": 100})
     city.limit(city.furong, {"vcpus": 10, "servers": 1, "vcpus{arch=aarch64}": 9})
     reservation_id = reserved(city, server(8))
-    post(city.session, reservation_id=reservation_id, part_id=get_reservation(city.session, reservation_id).parts[0].part_id)
+    post(
+        city.session,
+        reservation_id=reservation_id,
+        part_id=get_reservation(city.session, reservation_id).parts[0].part_id,
+    )
     with pytest.raises(QuotaExceeded) as refused:
         reserve(city.session, reservation_id=new_id(), account_id=city.community, parts=[server(8), server(8)])
     rows = [(e["name"], e["key"], e["limit"], e["used"], e["reserved"], e["asked"]) for e in refused.value.errors]
@@ -185,11 +189,18 @@ def test_release_part_by_part_ends_released(city):
     part = server()
     reservation_id = reserved(city, part)
     post(city.session, reservation_id=reservation_id, part_id=part.part_id)
-    release(city.session, reservation_id=reservation_id, part_id=part.part_id, amounts={"vcpus": 8, "memory_mib": 32768, "servers": 1})
+    release(
+        city.session,
+        reservation_id=reservation_id,
+        part_id=part.part_id,
+        amounts={"vcpus": 8, "memory_mib": 32768, "servers": 1},
+    )
     assert held(city, city.root) == (0, 0)
     assert held(city, city.root, "disk_gib") == (540, 0)
     assert get_reservation(city.session, reservation_id).parts[0].amounts == {"disk_gib": 540, "ip_addresses": 1}
-    release(city.session, reservation_id=reservation_id, part_id=part.part_id, amounts={"disk_gib": 540, "ip_addresses": 1})
+    release(
+        city.session, reservation_id=reservation_id, part_id=part.part_id, amounts={"disk_gib": 540, "ip_addresses": 1}
+    )
     assert get_reservation(city.session, reservation_id).state is PartState.RELEASED
     assert verify(city.session).ok
 
@@ -199,7 +210,13 @@ def test_a_partial_release_with_an_id_happens_once(city):
     reservation_id = reserved(city, part)
     post(city.session, reservation_id=reservation_id, part_id=part.part_id)
     for _ in range(2):
-        release(city.session, reservation_id=reservation_id, part_id=part.part_id, amounts={"vcpus": 3}, release_id=release_id)
+        release(
+            city.session,
+            reservation_id=reservation_id,
+            part_id=part.part_id,
+            amounts={"vcpus": 3},
+            release_id=release_id,
+        )
     assert held(city, city.root) == (5, 0)
 
 

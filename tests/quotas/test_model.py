@@ -1,0 +1,271 @@
+"""Random lives of a small tree, move by move beside a model so plain that it can be read."""
+
+import uuid
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from cloudmgr.domain.errors import Conflict
+from cloudmgr.domain.ids import new_id
+from cloudmgr.store.db import new_session
+from quotas import (
+    Part,
+    QuotaExceeded,
+    account_usage,
+    create_account,
+    get_reservation,
+    parse_key,
+    place,
+    post,
+    preview,
+    release,
+    reserve,
+    set_limits,
+    unplace,
+    verify,
+    void,
+)
+
+RESOURCES = ("vcpus", "disk_gib")
+KEYS = ("vcpus", "disk_gib", "vcpus{arch=aarch64}", "vcpus{backend=a}", "disk_gib{arch=x86_64,tier=city}")
+PLACES = ({"backend": "a", "tier": "city"}, {"backend": "b", "tier": "city"}, {"tier": "edge"})
+
+
+@dataclass
+class ModelPart:
+    account: uuid.UUID
+    amounts: dict
+    dims: dict
+    placed: dict = field(default_factory=dict)
+    state: str = "pending"
+
+    def counted(self, key):
+        if self.state not in ("pending", "posted") or not key.matches(self.dims | self.placed):
+            return 0
+        return self.amounts.get(key.resource, 0)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """The model keeps parts and limits only, and adds everything up anew for each question."""
+
+    engine = None
+
+    def __init__(self):
+        super().__init__()
+        self.session = new_session(self.engine)
+        self.parents, self.parts, self.limits = {}, {}, {}
+
+    def teardown(self):
+        self.session.rollback()
+        tampered = [m for m in verify(self.session).mismatches if m.account_id in self.parents]
+        self.session.close()
+        assert tampered == []
+
+    # the model
+
+    def chain(self, account):
+        while account is not None:
+            yield account
+            account = self.parents[account]
+
+    def holds(self, account, key, state):
+        below = [p for p in self.parts.values() if p.state == state and account in self.chain(p.account)]
+        return sum(part.counted(key) for part in below)
+
+    def over(self, before, growing):
+        """Every (account, key) whose limit is passed now and whose use grew since `before`."""
+        return {
+            (account, str(key))
+            for account in self.chain(growing)
+            for key in map(parse_key, KEYS)
+            if (limit := self.limits.get((account, str(key)))) is not None
+            and (now := self.total(account, key)) > limit
+            and now > before[account, str(key)]
+        }
+
+    def total(self, account, key):
+        return self.holds(account, key, "pending") + self.holds(account, key, "posted")
+
+    def totals(self, account):
+        return {(a, text): self.total(a, parse_key(text)) for a in self.chain(account) for text in KEYS}
+
+    def attempt(self, account, change, undo, call):
+        """Do the same to the model and to the ledger, and expect the same refusal or none."""
+        before = self.totals(account)
+        change()
+        expected = self.over(before, account)
+        try:
+            call()
+        except QuotaExceeded as refused:
+            found = {(uuid.UUID(error["account"]), error["key"]) for error in refused.errors}
+            undo()
+            assert found == expected
+        else:
+            assert not expected
+
+    # the moves
+
+    @initialize()
+    def plant(self):
+        self.add(None)
+
+    def add(self, parent):
+        account = new_id()
+        create_account(self.session, account_id=account, parent_id=parent, code="c", name="n")
+        self.parents[account] = parent
+
+    @precondition(lambda self: len(self.parents) < 7)
+    @rule(data=st.data())
+    def create(self, data):
+        self.add(data.draw(st.sampled_from(list(self.parents))))
+
+    @rule(
+        data=st.data(),
+        vcpus=st.lists(st.integers(0, 6), min_size=1, max_size=3),
+        disk=st.integers(0, 9),
+        arch=st.sampled_from(["aarch64", "x86_64"]),
+    )
+    def reserve(self, data, vcpus, disk, arch):
+        account, reservation_id = data.draw(st.sampled_from(list(self.parents))), new_id()
+        parts = [Part(new_id(), {"vcpus": count, "disk_gib": disk}, {"arch": arch}) for count in vcpus]
+        new = {(reservation_id, p.part_id): ModelPart(account, dict(p.amounts), dict(p.dims)) for p in parts}
+        shown = preview(self.session, account_id=account, parts=parts)
+
+        def call():
+            for _ in range(2):
+                reserve(self.session, reservation_id=reservation_id, account_id=account, parts=parts)
+
+        def undo():
+            assert not shown.ok
+            for held in new:
+                del self.parts[held]
+
+        self.attempt(account, lambda: self.parts.update(new), undo, call)
+
+    def pick(self, data):
+        held = data.draw(st.sampled_from(list(self.parts)))
+        return self.parts[held], {"reservation_id": held[0], "part_id": held[1]}
+
+    @precondition(lambda self: self.parts)
+    @rule(data=st.data(), dims=st.sampled_from(PLACES))
+    def place(self, data, dims):
+        part, held = self.pick(data)
+        if part.state in ("voided", "released"):
+            with pytest.raises(Conflict):
+                place(self.session, **held, dims=dims)
+            return
+        old = part.placed
+        self.attempt(
+            part.account,
+            lambda: setattr(part, "placed", dims),
+            lambda: setattr(part, "placed", old),
+            lambda: place(self.session, **held, dims=dims),
+        )
+
+    @precondition(lambda self: self.parts)
+    @rule(data=st.data())
+    def unplace(self, data):
+        part, held = self.pick(data)
+        unplace(self.session, **held)
+        part.placed = {}
+
+    @precondition(lambda self: self.parts)
+    @rule(data=st.data())
+    def post(self, data):
+        part, held = self.pick(data)
+        if part.state == "voided":
+            with pytest.raises(Conflict):
+                post(self.session, **held)
+            return
+        post(self.session, **held)
+        part.state = "posted" if part.state == "pending" else part.state
+
+    @precondition(lambda self: self.parts)
+    @rule(data=st.data(), whole=st.booleans())
+    def void(self, data, whole):
+        _, held = self.pick(data)
+        void(self.session, reservation_id=held["reservation_id"], part_id=None if whole else held["part_id"])
+        for (reservation_id, part_id), part in self.parts.items():
+            if (
+                reservation_id == held["reservation_id"]
+                and (whole or part_id == held["part_id"])
+                and part.state == "pending"
+            ):
+                part.state = "voided"
+
+    @precondition(lambda self: any(part.state == "posted" for part in self.parts.values()))
+    @rule(data=st.data(), vcpus=st.none() | st.integers(0, 6))
+    def release(self, data, vcpus):
+        held = data.draw(st.sampled_from([held for held, part in self.parts.items() if part.state == "posted"]))
+        part, held = self.parts[held], {"reservation_id": held[0], "part_id": held[1]}
+        if vcpus is not None and vcpus > part.amounts.get("vcpus", 0):
+            with pytest.raises(Conflict):
+                release(self.session, **held, amounts={"vcpus": vcpus})
+            return
+        amounts, release_id = None if vcpus is None else {"vcpus": vcpus}, new_id()
+        for _ in range(2):
+            release(self.session, **held, amounts=amounts, release_id=release_id)
+        part.amounts = {} if vcpus is None else part.amounts | {"vcpus": part.amounts.get("vcpus", 0) - vcpus}
+        if not any(part.amounts.values()):
+            part.state = "released"
+
+    @rule(data=st.data(), key=st.sampled_from(KEYS), amount=st.none() | st.integers(0, 25))
+    def limit(self, data, key, amount):
+        account = data.draw(st.sampled_from(list(self.parents)))
+        if amount is None and self.parents[account] is None:
+            amount = 20
+        set_limits(self.session, account_id=account, limits={key: amount}, replace=False, reason="x", actor="x")
+        self.limits[account, key] = amount
+
+    @invariant()
+    def the_books_say_what_the_model_says(self):
+        for account in self.parents:
+            usage = account_usage(self.session, account)
+            assert {k: v for k, v in usage.limits.items() if v is not None} == {
+                key: limit for (a, key), limit in self.limits.items() if a == account and limit is not None
+            }
+            for text in usage.limits:
+                key = parse_key(text)
+                assert usage.used[text] == self.holds(account, key, "posted")
+                assert usage.reserved[text] == self.holds(account, key, "pending")
+                limit = self.limits.get((account, text))
+                total = self.total(account, key)
+                assert usage.overhang[text] == (max(0, total - limit) if limit is not None else 0)
+            for key in map(parse_key, KEYS):  # a key without a row must have nothing to count, or no limit ever
+                if str(key) not in usage.limits and key.is_plain:
+                    assert self.total(account, key) == 0
+
+    @invariant()
+    def a_reservation_shows_the_state_of_its_parts(self):
+        for reservation_id in {held[0] for held in self.parts}:
+            states = {part.state for held, part in self.parts.items() if held[0] == reservation_id}
+            first = next(s for s in ("pending", "posted", "released", "voided") if s in states)
+            assert get_reservation(self.session, reservation_id).state == first
+
+
+def test_any_sequence_of_moves_keeps_the_books(engine):
+    class Machine(LedgerMachine):
+        pass
+
+    Machine.engine = engine
+    examples = 40 if engine.dialect.name == "sqlite" else 8
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        ),
+    )
