@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from typing import Any
 
@@ -67,3 +69,11 @@ def test_the_front_end_lock_has_digests_and_no_address() -> None:
     assert packages
     assert "://" not in text
     assert all(entry["integrity"].startswith("sha512-") for entry in packages.values())
+
+
+def test_the_vendored_files_are_those_of_the_lock_and_a_second_run_does_nothing() -> None:
+    made = ROOT / "web/static/vendor/versions.json"
+    assert made.exists(), "run `make vendor`"
+    before = made.stat().st_mtime_ns
+    subprocess.run([sys.executable, ROOT / "web/vendor.py"], check=True, timeout=120)
+    assert made.stat().st_mtime_ns == before, "static/vendor was not what package-lock.json says"
