@@ -65,9 +65,10 @@ def build(session: Session, options: LibvirtOptions, spec: ServerSpec, token: uu
         domain = None
     elif stage is Stage.BUILT:
         return
+    inventory.require_room(session, options, spec.arch, vcpus=spec.vcpus, memory_mib=spec.memory_mib)
     try:
         if domain is None:
-            domain = _define(session, options, pool, spec=spec, token=token, image=image)
+            domain = define(session, options, pool, spec=spec, token=token, image=image)
         power.start(session, domain)
         stages.write(session, domain, Stage.BUILT)
     except ProviderError as error:
@@ -76,9 +77,10 @@ def build(session: Session, options: LibvirtOptions, spec: ServerSpec, token: uu
         raise
 
 
-def _define(
+def define(
     session: Session, options: LibvirtOptions, pool: Any, *, spec: ServerSpec, token: uuid.UUID, image: Image
 ) -> Any:
+    """Make the disks and define the domain, still without power."""
     cards = _cards(session, spec, token, options)
     disks = storage.make_volumes(
         session,

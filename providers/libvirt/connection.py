@@ -185,6 +185,8 @@ def address(options: LibvirtOptions, state_dir: Path) -> str:
             query["keyfile"] = options.ssh_key_file
     elif options.transport == "tls" and options.pki_dir:
         query["pkipath"] = options.pki_dir
+    if options.socket:
+        query["socket"] = options.socket
     return urlunsplit(parts._replace(query=urlencode(query, safe="/", quote_via=quote)))
 
 

@@ -12,7 +12,9 @@ import libvirt
 
 from cloudmgr.domain.architectures import Architecture, Cpu, CpuFamily, normalise, recognise_arm, recognise_x86
 from cloudmgr.domain.errors import Refusal
+from cloudmgr.domain.messages import N_
 from providers.base import NetworkObservation, ZoneObservation
+from providers.errors import NoCapacity
 from providers.libvirt import storage
 from providers.libvirt.connection import Session
 from providers.libvirt.options import LibvirtOptions, Zone
@@ -128,6 +130,25 @@ def zone_refs(options: LibvirtOptions) -> Mapping[Architecture, str]:
     if options.zones:
         return {zone.arch: zone.ref for zone in options.zones}
     return {arch: arch.value for arch in Architecture}
+
+
+def require_room(session: Session, options: LibvirtOptions, arch: Architecture, *, vcpus: int, memory_mib: int) -> None:
+    """Refuse a server that the whole, empty host could not hold; how full it is, is the allocations' business.
+
+    Raises:
+        NoCapacity
+    """
+    node = session.call(session.conn.getInfo)
+    given = next((zone for zone in options.zones if zone.arch is arch), None)
+    most_vcpus = (given.vcpus if given else None) or int(node[2])
+    most_mib = (given.memory_mib if given else None) or int(node[1])
+    if vcpus > most_vcpus or memory_mib > most_mib:
+        raise NoCapacity(
+            N_("A server of {vcpus} vCPUs and {memory_mib} MiB of memory is larger than this host."),
+            detail=f"{most_vcpus} vCPUs and {most_mib} MiB for {arch}",
+            vcpus=vcpus,
+            memory_mib=memory_mib,
+        )
 
 
 def networks(session: Session) -> list[NetworkObservation]:

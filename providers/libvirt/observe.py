@@ -69,6 +69,11 @@ def describe(session: Session, domain: Any, flags: int = 0) -> ET.Element | None
     return parse(text) if text is not None else None
 
 
+def power_of(state: int) -> tuple[PowerState, str]:
+    """Return a virDomainState in our words and in libvirt's own; one we have no word for is UNKNOWN (P6)."""
+    return STATES.get(state, (PowerState.UNKNOWN, f"state {state}"))
+
+
 def observe(session: Session, domain: Any, host: Host) -> ServerObservation | None:
     """Return what a domain is now; None when it has gone meanwhile."""
     state = session.attempt(domain.state, 0, absent=_GONE)
@@ -77,12 +82,12 @@ def observe(session: Session, domain: Any, host: Host) -> ServerObservation | No
         return None
     ours = metadata.from_domain(description)
     identity = uuid.UUID(description.findtext("uuid", ""))
-    power, native = STATES.get(state[0], (PowerState.UNKNOWN, f"state {state[0]}"))
+    power, native = power_of(state[0])
     if ours is not None and ours.stage is Stage.DELETING:
         power, native = PowerState.ERROR, f"{native}, deletion not finished"
     elif ours is not None and ours.stage is Stage.BUILDING and power is PowerState.STOPPED:
         power, native = PowerState.BUILDING, f"{native}, not started yet"
-    arch = _arch(description)
+    arch = arch_of(description)
     ipv4, ipv6 = _addresses(session, domain, description, host) if power is PowerState.RUNNING else ((), ())
     sizes = _disk_sizes(session, domain, description)
     return ServerObservation(
@@ -167,7 +172,8 @@ def _flatten(cards: Iterable[Mapping[str, Any]], macs: list[str]) -> Iterable[Ma
         yield from card["addrs"] or []
 
 
-def _arch(description: ET.Element) -> Architecture | None:
+def arch_of(description: ET.Element) -> Architecture | None:
+    """Return a domain's architecture."""
     kind = description.find("os/type")
     try:
         return normalise(kind.get("arch", "")) if kind is not None else None

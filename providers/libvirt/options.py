@@ -101,6 +101,7 @@ class LibvirtOptions(ProviderOptions):
     """One libvirt host. Secrets are files; there is no key that holds one."""
 
     uri: str = "qemu:///system"
+    socket: AbsolutePath | None = None
     ssh_key_file: AbsolutePath | None = None
     known_hosts_file: AbsolutePath | None = None
     pki_dir: AbsolutePath | None = None
@@ -136,7 +137,7 @@ class LibvirtOptions(ProviderOptions):
         if parts.password:
             raise ValueError("a password has no place in a URI; use ssh_key_file or pki_dir")
         if parts.query:
-            raise ValueError("write ssh_key_file, known_hosts_file and pki_dir instead of URI parameters")
+            raise ValueError("write socket, ssh_key_file, known_hosts_file and pki_dir instead of URI parameters")
         return value
 
     @model_validator(mode="after")
@@ -146,6 +147,8 @@ class LibvirtOptions(ProviderOptions):
         ssh = self.transport == "ssh"
         if (self.ssh_key_file or self.known_hosts_file) and not ssh:
             raise ValueError("ssh_key_file and known_hosts_file belong to qemu+ssh")
+        if self.socket and self.transport in {"tls", ""}:
+            raise ValueError("socket belongs to qemu+unix and qemu+ssh")
         if self.pki_dir and self.transport != "tls":
             raise ValueError("pki_dir belongs to qemu+tls")
         for what, refs in (("images", [i.ref for i in self.images]), ("zones", [z.ref for z in self.zones])):

@@ -146,7 +146,7 @@ class LibvirtProvider(Provider, PowerControl, Resizing, Snapshots, Console):
     def resize_server(self, ref: str, *, vcpus: int, memory_mib: int) -> None:
         """Set the size of a stopped server in one change of its description."""
         with self._domain(ref) as (session, domain):
-            resize.resize(session, domain, vcpus=vcpus, memory_mib=memory_mib)
+            resize.resize(session, domain, self.options, vcpus=vcpus, memory_mib=memory_mib)
 
     def create_snapshot(self, ref: str, name: str) -> SnapshotObservation:
         """Take an internal snapshot; the same name again returns the one that stands."""

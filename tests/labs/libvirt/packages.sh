@@ -4,12 +4,20 @@ set -eu
 . "$(dirname "$0")/env.sh"
 packages="libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients libvirt-daemon-config-network libvirt-dev pkg-config gcc
   qemu-system-x86 qemu-system-arm qemu-utils qemu-efi-aarch64 ovmf dnsmasq-base iptables nftables iproute2 kmod
-  mmdebstrap arch-test qemu-user-static openssh-client cpio e2fsprogs python3-minimal"
+  mmdebstrap arch-test qemu-user-static openssh-client cpio e2fsprogs python3-minimal dropbear-bin"
 missing=
 for package in $packages; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
 done
 [ -z "$missing" ] && exit 0
-apt-get -q update
+# apt's own time-out covers dpkg's lock, not the lock on the package lists: ask again until the time is up.
+apt_get() {
+  local end=$((SECONDS + 600))
+  until apt-get -q -o DPkg::Lock::Timeout=60 "$@"; do
+    [ $SECONDS -lt $end ] || return 1
+    sleep 5
+  done
+}
+apt_get update
 # shellcheck disable=SC2086 # a list of words is meant
-apt-get -q -o DPkg::Lock::Timeout=600 install -y --no-install-recommends $missing
+apt_get install -y --no-install-recommends $missing
