@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig, SQLAlchemyDatasource
+from sqlalchemy.orm import sessionmaker
+from sqlmodel import Session
 
 from cloudmgr.adapters import queue
 from cloudmgr.adapters.serialization import JsonSerializer
@@ -48,7 +50,10 @@ def start(settings: Settings, executor_id: str, engine: sa.Engine | None = None)
     }
     DBOS(config=config)
     datasource = SQLAlchemyDatasource.create(
-        database_url=settings.database_url, engine=shared, serializer=serializer
+        database_url=settings.database_url,
+        engine=shared,
+        serializer=serializer,
+        sessionmaker=sessionmaker(class_=Session, expire_on_commit=False),
     )
     installed = Runtime(settings=settings, engine=shared, datasource=datasource)
     runtimes.install(installed)
