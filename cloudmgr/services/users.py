@@ -46,10 +46,12 @@ __all__ = [
     "create_user",
     "csrf_token",
     "end_session",
+    "get_own",
     "get_user",
     "last_login",
     "list_users",
     "lock_user",
+    "place_of",
     "reset_password",
     "update_user",
 ]
@@ -160,6 +162,30 @@ def get_user(session: Session, actor: Actor, user_id: uuid.UUID) -> UserView:
     if row.user.id != actor.user_id:
         access.require(actor, Action.USER_READ, row.organization.path, see=Action.USER_READ)
     return _view(actor, row)
+
+
+def get_own(session: Session, actor: Actor) -> UserView:
+    """Return the actor's own person.
+
+    Raises:
+        NotFound: the actor is at the command line and no person here.
+    """
+    row = users.get(session, actor.user_id) if actor.user_id else None
+    if row is None:
+        raise _absent()
+    return _view(actor, row)
+
+
+def place_of(session: Session, actor: Actor) -> Organization:
+    """Return the organization the actor belongs to.
+
+    Raises:
+        NotFound: the actor is at the command line and belongs to none.
+    """
+    found = users.organization(session, actor.organization_id) if actor.organization_id else None
+    if found is None:
+        raise NotFound(N_("There is no such organization."))
+    return found
 
 
 def create_user(session: Session, actor: Actor, command: CreateUser) -> UserView:

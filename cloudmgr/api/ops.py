@@ -1,0 +1,77 @@
+"""For those who run the system: is it alive, is it ready, what has it done; and the API's documentation, offline."""
+
+import sqlalchemy.exc
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from sqlmodel import Session
+
+from cloudmgr.domain.messages import N_, Message
+from cloudmgr.http import metrics
+from cloudmgr.http.context import settings_of
+from cloudmgr.http.deps import open_session
+from cloudmgr.http.errors import STATUS
+from cloudmgr.http.problem import Problem
+from cloudmgr.http.routes import PageRoute, rule
+from cloudmgr.services import health
+
+router = APIRouter(tags=["operations"], route_class=PageRoute)
+
+_DOCS = """<!doctype html>
+<html lang="zh-CN"><head><meta charset="utf-8"><title>cloudmgr API</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="/static/vendor/swagger-ui/swagger-ui.css"></head>
+<body><div id="api"></div>
+<script src="/static/vendor/swagger-ui/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script></body></html>
+"""
+_START = """window.ui = SwaggerUIBundle({
+  url: "/openapi.json", dom_id: "#api", deepLinking: true, validatorUrl: null, persistAuthorization: false,
+  presets: [SwaggerUIBundle.presets.apis], layout: "BaseLayout"
+});
+"""
+
+
+@router.get("/healthz", openapi_extra=rule("public"))
+async def healthz() -> JSONResponse:
+    """Tell that the process answers; says nothing of the database."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/readyz", openapi_extra=rule("public"))
+def readyz(request: Request) -> Response:
+    """Tell whether requests can be served: database, schema, a worker seen in the last 30 s, and the demo's seed."""
+    state = request.app.state
+    try:
+        with open_session(request) as session:
+            checks = _checks(session, request)
+    except sqlalchemy.exc.SQLAlchemyError:
+        checks = {"database": False}
+    state.is_schema_known = checks.get("schema", False)
+    if all(checks.values()):
+        return JSONResponse({"status": "ready", "checks": checks})
+    missing = [name for name, is_ready in checks.items() if not is_ready]
+    message = Message(N_("Not ready: {missing}."), {"missing": ", ".join(missing)})
+    return Problem(STATUS["not_ready"], "not_ready", message, extra={"checks": checks}).response(request)
+
+
+def _checks(session: Session, request: Request) -> dict[str, bool]:
+    is_schema_known = getattr(request.app.state, "is_schema_known", False)
+    return health.readiness(session, settings_of(request), is_schema_known=is_schema_known)
+
+
+@router.get("/metrics", openapi_extra=rule("public"))
+async def read_metrics(request: Request) -> PlainTextResponse:
+    """Give this process's counters to Prometheus."""
+    return PlainTextResponse(request.app.state.metrics.render(), media_type=metrics.MEDIA_TYPE)
+
+
+@router.get("/docs", include_in_schema=False, openapi_extra=rule("public"))
+async def docs() -> HTMLResponse:
+    """Show the API's documentation; every file of it comes from this server."""
+    return HTMLResponse(_DOCS)
+
+
+@router.get("/docs/start.js", include_in_schema=False, openapi_extra=rule("public"))
+async def docs_script() -> Response:
+    """Start the documentation page: a file of its own, because inline scripts are forbidden."""
+    return Response(_START, media_type="text/javascript")

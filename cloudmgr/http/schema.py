@@ -1,0 +1,45 @@
+"""The OpenAPI document: what FastAPI derives, with what it cannot know added and our internal marks taken out."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+import cloudmgr
+
+_INTERNAL = ("x-transaction", "x-forgets", "x-object", "x-event")
+_KEY_PARAMETER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Makes a repeated call safe for 24 hours: the same key and body get the first successful answer.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
+    "example": "5f0c6a1e-9d3b-4c56-8a53-0d6f6c0c2a11",
+}
+_DESCRIPTION = """JSON API of cloudmgr. Log in with `POST /api/v1/sessions` and send the token as `Authorization: Bearer …`.
+
+Errors are `application/problem+json` with a stable `code`. Lists take `limit` (1 to 200) and `cursor`. Ids are UUIDs,
+times are UTC. Another organization's object is 404. Overload is 503 with `Retry-After`. `x-access` names the action of
+the access table that a call needs."""
+
+
+def install(app: FastAPI) -> None:
+    """Make the application serve this document; it is built at the first request and kept."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own documented way
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(title="cloudmgr", version=cloudmgr.__version__, description=_DESCRIPTION, routes=app.routes)
+    for methods in document["paths"].values():
+        for method, operation in methods.items():
+            if method == "post" and not operation.get("x-forgets") and operation.get("x-access") != "public":
+                operation.setdefault("parameters", []).append(_KEY_PARAMETER)
+            for mark in _INTERNAL:
+                operation.pop(mark, None)
+    return document

@@ -1,0 +1,118 @@
+"""The web process: one application from settings, and the server that runs it."""
+
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+import sqlalchemy as sa
+from fastapi import APIRouter, FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+import cloudmgr
+import cloudmgr.api.audit
+import cloudmgr.api.ops
+import cloudmgr.api.sessions
+import cloudmgr.api.users
+from cloudmgr.http import errors, schema
+from cloudmgr.http.edge import EdgeMiddleware
+from cloudmgr.http.limits import AdmissionMiddleware, BodyLimitMiddleware
+from cloudmgr.http.metrics import Metrics
+from cloudmgr.settings import Settings
+from cloudmgr.store.db import make_engine
+from web.assets import Assets
+
+ROUTERS: tuple[APIRouter, ...] = (
+    cloudmgr.api.ops.router,
+    cloudmgr.api.sessions.router,
+    cloudmgr.api.users.router,
+    cloudmgr.api.audit.router,
+)
+"""Everything that answers. The guard test walks these with every role."""
+
+_SPARE_THREADS = 4
+"""For static files and probes, which hold no place among `threads`."""
+
+
+class ListenerRefused(Exception):  # noqa: N818 - says what happened
+    """The address to listen on would carry passwords in clear; the message says what to set."""
+
+
+def create_app(settings: Settings, *, engine: sa.Engine | None = None) -> FastAPI:
+    """Return the application. It opens no connection until the first request and starts no worker.
+
+    `engine` shares a database engine that the caller disposes of; otherwise the application makes and disposes its own.
+    """
+    own = engine or make_engine(
+        settings.database_url, pool_size=settings.database.pool_size, synchronous=settings.database.synchronous
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.web.threads + _SPARE_THREADS
+        yield
+        if engine is None:
+            own.dispose()
+
+    app = FastAPI(
+        title="cloudmgr",
+        version=cloudmgr.__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.settings = settings
+    app.state.engine = own
+    app.state.metrics = Metrics()
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/static", Assets(), name="static")
+    errors.install(app)
+    schema.install(app)
+    _add_layers(app, settings)
+    return app
+
+
+def _add_layers(app: FastAPI, settings: Settings) -> None:
+    """Add the middleware, innermost first: admission, body limit, edge, and the proxy whose word on the client is taken."""
+    metrics = app.state.metrics
+    places = min(settings.web.threads, settings.database.pool_size * 2 - 1)  # never more workers than connections
+    app.add_middleware(AdmissionMiddleware, threads=places, max_waiting=settings.web.max_waiting, metrics=metrics)
+    app.add_middleware(BodyLimitMiddleware, limit=settings.web.body_limit_bytes)
+    app.add_middleware(
+        EdgeMiddleware, metrics=metrics, is_secure=bool(settings.web.tls_cert or settings.web.trusted_proxies)
+    )
+    if settings.web.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.web.trusted_proxies))
+
+
+def check_listener(settings: Settings) -> None:
+    """Refuse to listen in clear where others could hear.
+
+    Off loopback it takes a certificate, or a proxy in front that ends TLS and is named in `[web] trusted_proxies`:
+    without, browsers would silently drop the secure cookie and logins would fail without a word.
+
+    Raises:
+        ListenerRefused: says which setting is missing.
+    """
+    web = settings.web
+    if (web.tls_cert is None) != (web.tls_key is None):
+        raise ListenerRefused("[web] tls_cert and tls_key come together: set both or neither")
+    for path in (web.tls_cert, web.tls_key):
+        if path is not None and not path.is_file():
+            raise ListenerRefused(f"[web] {path} does not exist")
+    if not _is_loopback(web.host) and web.tls_cert is None and not web.trusted_proxies:
+        raise ListenerRefused(
+            f"refusing to listen on {web.host} without TLS: set [web] tls_cert and tls_key, "
+            "or name the TLS-ending proxy in [web] trusted_proxies, or listen on 127.0.0.1"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

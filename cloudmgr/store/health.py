@@ -1,0 +1,13 @@
+"""Queries that tell whether the parts of the installation are alive."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from cloudmgr.models import Worker
+
+
+def worker_seen_at(session: Session) -> datetime | None:
+    """Return when a worker that takes new work was last seen, None: never."""
+    return session.exec(select(sa.func.max(Worker.last_seen_at)).where(col(Worker.is_draining).is_(False))).first()
