@@ -29,13 +29,12 @@ class Message:
 
     def as_json(self) -> dict[str, Any]:
         """Return `{"template", "params"}` for storage; nested messages are kept translatable."""
-        return {"template": self.template, "params": {k: v.as_json() if isinstance(v, Message) else v for k, v in self.params.items()}}
+        return {"template": self.template, "params": {key: _stored(value) for key, value in self.params.items()}}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Message":
         """Rebuild what `as_json` gave."""
-        params = {k: cls.from_json(v) if isinstance(v, dict) and "template" in v else v for k, v in stored.get("params", {}).items()}
-        return cls(stored["template"], params)
+        return cls(stored["template"], {key: _rebuilt(value) for key, value in stored.get("params", {}).items()})
 
 
 def _render(value: Any, translate: Translator | None) -> Any:
@@ -44,3 +43,15 @@ def _render(value: Any, translate: Translator | None) -> Any:
     if isinstance(value, list | tuple):
         return "; ".join(str(_render(item, translate)) for item in value)
     return value
+
+
+def _stored(value: Any) -> Any:
+    if isinstance(value, Message):
+        return value.as_json()
+    return [_stored(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _rebuilt(value: Any) -> Any:
+    if isinstance(value, dict) and "template" in value:
+        return Message.from_json(value)
+    return [_rebuilt(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,54 @@
+"""What the ledger says, in both languages."""
+
+import ast
+import string
+from pathlib import Path
+
+from babel.messages.pofile import read_po
+
+import quotas
+from cloudmgr.domain.ids import new_id
+from cloudmgr.domain.messages import Message
+from quotas import Binding, QuotaExceeded, parse_key
+
+CATALOGUE = Path(quotas.__file__).parents[1] / "cloudmgr/locale/zh_CN/quotas.po"
+
+
+def chinese():
+    with CATALOGUE.open("rb") as file:
+        return {message.id: message.string for message in read_po(file) if message.id}
+
+
+def templates():
+    for path in Path(quotas.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "N_":
+                yield node.args[0].value
+
+
+def fields(template):
+    return sorted(name for _, name, _, _ in string.Formatter().parse(template) if name)
+
+
+def test_every_template_has_its_chinese_line_with_the_same_fields():
+    lines = chinese()
+    told = set(templates())
+    assert told == set(lines)
+    for template in told:
+        assert fields(template) == fields(lines[template]), template
+
+
+def test_a_refusal_is_told_in_chinese_with_level_key_numbers_and_a_way_out():
+    binding = Binding(new_id(), "芙蓉区", parse_key("vcpus{arch=arm64}"), 480, 400, 72, 16)
+    lines = chinese()
+    told = QuotaExceeded([binding]).message.render(lambda template: lines.get(template, template))
+    assert told == (
+        "配额不足：芙蓉区的vCPU〔架构 aarch64〕配额为 480，剩余 8（已用 400，预占 72），本次申请 16。"
+        "您可以减少申请数量、退还不再使用的资源，或申请调增上述层级的配额。"
+    )
+
+
+def test_a_refusal_survives_being_stored():
+    binding = Binding(new_id(), "芙蓉区", parse_key("vcpus"), 1, 1, 0, 1)
+    message = QuotaExceeded([binding, binding]).message
+    assert str(Message.from_json(message.as_json())) == str(message)
