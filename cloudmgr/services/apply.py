@@ -77,7 +77,7 @@ def apply_document(session: Session, actor: Actor, document: Mapping[str, Any], 
         file = ApplyFile.model_validate(dict(document))
     except ValidationError as error:
         raise ApplyRefused([], list(error.errors(include_url=False, include_input=False))) from error
-    report, findings = ApplyReport(), Findings()
+    report, findings = ApplyReport(), Findings(document)
     tree = TreeApplier(session, actor, report, findings, source)
     catalogue = CatalogueApplier(session, actor, report, findings, tree)
     catalogue.dictionary(file)

@@ -35,6 +35,21 @@ def _or_none(*names: str) -> Any:
     return Field(default=None, validation_alias=AliasChoices(*names))
 
 
+SYNONYMS = {
+    "name": ("zh",),
+    "name_en": ("en",),
+    "parent": ("district",),
+    "organization": ("org",),
+    "mlps_level": ("mlps",),
+    "network_zone": ("zone",),
+    "owner_organization": ("owner",),
+    "is_enabled": ("enabled",),
+    "ratio_pct": ("overcommit",),
+    "tenant": ("account",),
+    "memory_mib": ("memory_gib",),
+}
+"""Our words, and how else a file may spell them: so that a finding names what stands in the file."""
+
 Code = Annotated[str, BeforeValidator(_as_text)]
 
 
@@ -58,8 +73,8 @@ class NetworkZoneEntry(Entry):
 
 class OrganizationEntry(Entry):
     code: Code
-    name: str = _also("zh", "name")
-    name_en: str | None = _or_none("en", "name_en")
+    name: str = _also("name", "zh")
+    name_en: str | None = _or_none("name_en", "en")
     kind: Annotated[OrganizationKind, Closed] = OrganizationKind.DEPARTMENT
     parent: Code | None
     uscc: str | None = None
@@ -70,7 +85,7 @@ class DepartmentEntry(Entry):
     """A department by name; its code is made from its parent's where none is given."""
 
     name: str
-    parent: Code | None = _or_none("district", "parent")
+    parent: Code | None = _or_none("parent", "district")
     code: Code | None = None
     name_en: str | None = None
     uscc: str | None = None
@@ -87,9 +102,9 @@ class ProjectEntry(Entry):
     """
 
     name: str
-    organization: Code = _also("org", "organization")
-    mlps_level: Annotated[MlpsLevel, Closed] = _also("mlps", "mlps_level")
-    network_zone: str | None = _or_none("zone", "network_zone")
+    organization: Code = _also("organization", "org")
+    mlps_level: Annotated[MlpsLevel, Closed] = _also("mlps_level", "mlps")
+    network_zone: str | None = _or_none("network_zone", "zone")
     system_code: Code | None = None
     mlps_record_no: Code | None = None
     project_no: Code | None = None

@@ -1,5 +1,6 @@
 """What an apply did or would do, and what stood in its way: told entry by entry, by the place in the file."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass
@@ -11,6 +12,7 @@ from sqlmodel import SQLModel
 
 from cloudmgr.domain.errors import InvalidInput, Refusal
 from cloudmgr.domain.messages import N_
+from cloudmgr.services.apply_file import SYNONYMS
 
 _TOO_MANY = 100
 
@@ -69,6 +71,7 @@ class ApplyReport:
 class Findings:
     """Everything found wrong, collected so that a file is mended in one go."""
 
+    document: Mapping[str, Any] = field(default_factory=dict)
     errors: list[Mapping[str, Any]] = field(default_factory=list)
     invalid: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -81,7 +84,7 @@ class Findings:
             place = f"{section}[{index}]"
             self.errors.append(
                 {
-                    "field": f"{place}.{refusal.field}" if refusal.field else place,
+                    "field": f"{place}.{self._spelled(section, index, refusal.field)}" if refusal.field else place,
                     "rule": refusal.code,
                     "message": refusal.message,
                 }
@@ -89,6 +92,15 @@ class Findings:
         except ValidationError as error:
             for found in error.errors(include_url=False, include_input=False):
                 self.invalid.append({**found, "loc": (section, index, *found["loc"])})
+
+    def _spelled(self, section: str, index: int, field_name: str) -> str:
+        """Return a field as this entry of the file spells it: `zone` where it has that for our `network_zone`."""
+        entry = self.document.get(section, ())[index]
+        head = re.split(r"[.\[]", field_name, maxsplit=1)[0]
+        if isinstance(entry, Mapping) and head not in entry:
+            other = next((word for word in SYNONYMS.get(head, ()) if word in entry), head)
+            return other + field_name[len(head) :]
+        return field_name
 
     def raise_if_any(self) -> None:
         """Refuse the file if anything was found.

@@ -49,7 +49,7 @@ class TreeApplier:
         for index, entry in enumerate(file.departments_of_districts):
             with self.findings.at("departments_of_districts", index):
                 if entry.parent is None:
-                    raise InvalidInput(N_("Name the organization above the new one."), field="district")
+                    raise InvalidInput(N_("Name the organization above the new one."), field="parent")
                 self._department(entry, entry.parent)
 
     def projects(self, section: str, entries: Sequence[ProjectEntry]) -> None:
@@ -238,7 +238,7 @@ class TreeApplier:
 
     def _owner(self, code_or_name: str) -> Organization:
         if self._named(code_or_name):
-            return self.organization(code_or_name, "org")
+            return self.organization(code_or_name, "organization")
         parent = self._parent_by_name(code_or_name)
         return self._department(DepartmentEntry(name=code_or_name), parent.code)
 
@@ -262,7 +262,7 @@ class TreeApplier:
                     "There is no organization with the code or name {name}, and its name does not tell whose department "
                     "it would be; add it to the file with its parent."
                 ),
-                field="org",
+                field="organization",
                 name=name,
             )
         return self.known[longest[0]]
