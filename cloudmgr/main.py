@@ -1,11 +1,15 @@
 """The web process: one application from settings, and the server that runs it."""
 
 import ipaddress
-from collections.abc import AsyncIterator
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
 import sqlalchemy as sa
+import uvicorn
 from fastapi import APIRouter, FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -14,12 +18,14 @@ import cloudmgr.api.audit
 import cloudmgr.api.ops
 import cloudmgr.api.sessions
 import cloudmgr.api.users
-from cloudmgr.http import errors, schema
+from cloudmgr.adapters import migrate
+from cloudmgr.http import errors, logging, schema
 from cloudmgr.http.edge import EdgeMiddleware
 from cloudmgr.http.limits import AdmissionMiddleware, BodyLimitMiddleware
 from cloudmgr.http.metrics import Metrics
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import make_engine
+from cloudmgr.worker import Worker
 from web.assets import Assets
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -29,6 +35,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.audit.router,
 )
 """Everything that answers. The guard test walks these with every role."""
+
+_GRACE_S = 10
+"""How long requests may finish after SIGTERM; event streams are cut then."""
 
 _SPARE_THREADS = 4
 """For static files and probes, which hold no place among `threads`."""
@@ -116,3 +125,50 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def serve(settings: Settings, *, with_worker: bool = True, alongside: Callable[[], None] | None = None) -> None:
+    """Answer HTTP until SIGTERM or SIGINT; with a worker inside unless told otherwise.
+
+    `alongside` runs once in a thread of its own as soon as the worker takes work (the demonstration seeds its city so).
+
+    Raises:
+        ListenerRefused: passwords would travel in clear.
+        SchemaRefused: the database is not at this release's schema.
+        Conflict: another worker runs on this database, or work is paused after a restore.
+    """
+    check_listener(settings)
+    logging.configure(settings.log)
+    migrate.check(settings)
+    web = settings.web
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=web.host,
+            port=web.port,
+            ssl_certfile=web.tls_cert,
+            ssl_keyfile=web.tls_key,
+            log_config=None,
+            access_log=False,  # EdgeMiddleware writes the access line, with user and request id
+            proxy_headers=False,  # create_app does it, so that tests see the same
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_S,
+            ws="none",
+        )
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)  # uvicorn raises the signal again when it has shut down: the worker must stop too
+    worker = Worker(settings) if with_worker else None
+    try:
+        if worker is not None:
+            worker.start()
+        if alongside is not None:
+            threading.Thread(target=alongside, name="alongside", daemon=True).start()
+        server.run()
+    finally:
+        if worker is not None:
+            worker.stop()
+
+
+def _leave(_number: int, _frame: object) -> None:
+    sys.exit(0)

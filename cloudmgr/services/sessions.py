@@ -34,7 +34,7 @@ class LastLogin:
     source: str
 
 
-def authenticate(  # noqa: PLR0917 - a shape agreed with its callers
+def authenticate(
     session: Session,
     settings: Settings,
     username: str,
