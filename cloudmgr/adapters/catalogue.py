@@ -19,7 +19,7 @@ import yaml
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.messages import N_, Message
 
-_PARTS = ("roles", "library", "module_utils", "filter_plugins")
+_PARTS = ("roles", "remote", "action_plugins", "library", "module_utils", "filter_plugins")
 _KEYS = frozenset(
     {
         *("name", "file", "title", "description", "applies_to"),

@@ -222,7 +222,7 @@ def _environment(order: Mapping[str, Any], folder: Path) -> dict[str, str]:
         "LOCAL_TEMP": str(folder / "tmp"),
         "COLLECTIONS_PATH": f"{folder}/home",
         "COLLECTIONS_SCAN_SYS_PATH": "False",
-        "LIBRARY": f"{order['project']}/library",
+        "ACTION_PLUGINS": f"{order['project']}/action_plugins",
         "ROLES_PATH": f"{order['project']}/roles",
         "INVENTORY_ENABLED": "yaml",
         "GATHERING": "explicit",

@@ -1,33 +1,16 @@
-#!/usr/bin/python
+# ruff: noqa: INP001 - content that Ansible loads by path, not a package
 """Say what a Linux machine is, from its own files. Reads only; asks no package manager and trusts no distribution name.
 
 Ansible's own facts are wrong where we work: UOS Server counts as Debian with apt although it is an rpm system, Anolis is a
 family of its own, NeoKylin has no package manager at all. So /etc/os-release is read here, once, and every role branches
-on `family` and `pkg` and never on `ansible_os_family`. Python 3.7 must be able to run it: that is what Kylin V10 has.
+on `family` and `pkg` and never on `ansible_os_family`. Runs by `remote_script`;
+Python 3.6 must be able to run it.
 """
-
-from __future__ import annotations
 
 import os
 import platform
 import shlex
 from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-
-DOCUMENTATION = r"""
-module: os_profile
-short_description: Say what a Linux machine is, from its own files
-description:
-  - Returns one fact, C(os_profile), with the family (rpm, deb, unknown), the package tool and what is installed of the
-    services that the roles configure.
-options:
-  root:
-    description: Where the machine's files are; another folder than C(/) serves tests.
-    type: path
-    default: /
-author: cloudmgr
-"""
 
 RPM_IDS = frozenset(
     [
@@ -212,10 +195,6 @@ def profile(root: str) -> dict:
     }
 
 
-def main() -> None:
-    module = AnsibleModule(argument_spec={"root": {"type": "path", "default": "/"}}, supports_check_mode=True)
-    module.exit_json(changed=False, ansible_facts={"os_profile": profile(module.params["root"])})
-
-
-if __name__ == "__main__":
-    main()
+def main(arguments: dict) -> dict:
+    """Return the profile as the fact `os_profile`; `root` names another folder than `/` in tests."""
+    return {"changed": False, "ansible_facts": {"os_profile": profile(arguments.get("root", "/"))}}
