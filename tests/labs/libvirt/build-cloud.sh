@@ -1,11 +1,11 @@
 #!/bin/bash
 # A full guest: Debian 12 with systemd, cloud-init, OpenSSH and Python, as a whole-disk ext4 image.
-#   build-cloud.sh amd64   ->  $LAB/img/debian12-ARCH.qcow2     (about a minute; arm64 takes 6 CPU-minutes by emulation)
+#   build-cloud.sh amd64   ->  $LAB/img/debian12-ARCH-DIGEST.qcow2     (about a minute; arm64 takes 6 CPU-minutes by emulation)
 set -eu
 . "$(dirname "$0")/env.sh"
 arch=$1
-stamp=$LAB/.cloud-$arch-$(scripts_digest build-cloud.sh unpack-kernel.sh tune.sh)
-[ -e "$stamp" ] && [ -e "$LAB/img/debian12-$arch.qcow2" ] && exit 0
+image=debian12-$arch-$(scripts_digest build-cloud.sh unpack-kernel.sh tune.sh).qcow2
+[ -e "$LAB/img/$image" ] && { use_image "debian12-$arch" "$image"; exit 0; }
 "$HERE/unpack-kernel.sh" "$arch"
 kernel=$LAB/k-$arch
 "$HERE/apt-sources.sh" deb > "$LAB/mirror.list"
@@ -32,8 +32,7 @@ mkdir "$tree"; tar -C "$tree" -xf "$LAB/root-$arch.tar"
 : > "$tree/etc/apt/sources.list"; rm -f "$tree"/etc/apt/sources.list.d/*
 rm -f "$LAB/raw-$arch"; truncate -s 2G "$LAB/raw-$arch"
 mke2fs -q -t ext4 -L root -E lazy_itable_init=1,root_owner=0:0 -d "$tree" "$LAB/raw-$arch"
-qemu-img convert -O qcow2 "$LAB/raw-$arch" "$LAB/img/.debian12-$arch.qcow2"
-mv "$LAB/img/.debian12-$arch.qcow2" "$LAB/img/debian12-$arch.qcow2"
+qemu-img convert -O qcow2 "$LAB/raw-$arch" "$LAB/img/.$image"
+mv "$LAB/img/.$image" "$LAB/img/$image"
 rm -rf "$LAB/raw-$arch" "$tree" "$LAB/root-$arch.tar"
-rm -f "$LAB"/.cloud-"$arch"-*
-touch "$stamp"
+use_image "debian12-$arch" "$image"

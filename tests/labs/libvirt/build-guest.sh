@@ -1,14 +1,14 @@
 #!/bin/bash
 # A small Linux guest with Python and SSH, for either architecture, without running one maintainer script:
 # packages are unpacked, not configured, so the arm64 image costs seconds, not the minutes of an emulated install.
-#   build-guest.sh amd64|arm64   ->  $LAB/img/guest-ARCH.qcow2
+#   build-guest.sh amd64|arm64   ->  $LAB/img/guest-ARCH-DIGEST.qcow2
 # It is no distribution: PID 1 is a short script (guest/guest-init). Good for create, configure, resize and snapshot
 # tests; what needs systemd, services or cloud-init needs build-cloud.sh.
 set -eu
 . "$(dirname "$0")/env.sh"
 arch=$1
-stamp=$LAB/.guest-$arch-$(scripts_digest build-guest.sh unpack-kernel.sh build-initrd.sh guest/*)
-[ -e "$stamp" ] && [ -e "$LAB/img/guest-$arch.qcow2" ] && exit 0
+image=guest-$arch-$(scripts_digest build-guest.sh unpack-kernel.sh build-initrd.sh 'guest/*').qcow2
+[ -e "$LAB/img/$image" ] && { use_image "guest-$arch" "$image"; exit 0; }
 "$HERE/unpack-kernel.sh" "$arch"
 version=$(ls "$LAB/k-$arch/lib/modules")
 options=$(private_apt "$arch")
@@ -63,8 +63,7 @@ python3.11 -m compileall -q -s "$root" -p / "$root/usr/lib/python3.11" >/dev/nul
 
 rm -f "$LAB/raw-$arch"; truncate -s 1G "$LAB/raw-$arch"
 mke2fs -q -t ext4 -L root -E lazy_itable_init=1,root_owner=0:0 -d "$root" "$LAB/raw-$arch"
-qemu-img convert -O qcow2 "$LAB/raw-$arch" "$LAB/img/.guest-$arch.qcow2"
-mv "$LAB/img/.guest-$arch.qcow2" "$LAB/img/guest-$arch.qcow2"
+qemu-img convert -O qcow2 "$LAB/raw-$arch" "$LAB/img/.$image"
+mv "$LAB/img/.$image" "$LAB/img/$image"
 rm -rf "$LAB/raw-$arch" "$root"
-rm -f "$LAB"/.guest-"$arch"-*
-touch "$stamp"
+use_image "guest-$arch" "$image"

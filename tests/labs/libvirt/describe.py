@@ -5,13 +5,18 @@ import sys
 from pathlib import Path
 
 
+def present(lab: Path, name: str) -> str:
+    """Return the path of an image's present version."""
+    return str(lab / "img" / (lab / "img" / f"{name}.current").read_text().strip())
+
+
 def small_guest(lab: Path, arch: str, debian_arch: str, console: str) -> dict[str, object]:
     """Return the image entry of the small guest: direct kernel boot, its own PID 1."""
     return {
         "ref": f"debian-12-{arch}",
         "name": f"Debian 12 small guest ({arch})",
         "arch": arch,
-        "path": str(lab / "img" / f"guest-{debian_arch}.qcow2"),
+        "path": present(lab, f"guest-{debian_arch}"),
         "format": "qcow2",
         "firmware": "direct",
         "kernel": str(lab / "img" / f"vmlinuz-{debian_arch}"),
@@ -27,7 +32,7 @@ def full_guest(lab: Path) -> dict[str, object]:
         **small_guest(lab, "x86_64", "amd64", "ttyS0"),
         "ref": "debian-12-full",
         "name": "Debian 12 with systemd and cloud-init (x86_64)",
-        "path": str(lab / "img" / "debian12-amd64.qcow2"),
+        "path": present(lab, "debian12-amd64"),
         "cmdline": "console=ttyS0 root=/dev/vda rw panic=-1 quiet",
         "min_disk_gib": 2,
     }
@@ -50,7 +55,7 @@ def main() -> None:
         small_guest(lab, "x86_64", "amd64", "ttyS0"),
         uefi_guest(lab),
     ]
-    if (lab / "img" / "debian12-amd64.qcow2").exists():
+    if (lab / "img" / "debian12-amd64.current").exists():
         images.append(full_guest(lab))
     options = {
         "uri": "qemu:///system",

@@ -14,4 +14,14 @@ private_apt() {
 }
 
 # The digest that names a cached artefact: it changes when one of the given scripts does.
-scripts_digest() { (cd "$HERE" && cat "$@" | sha256sum | cut -c1-16); }
+# shellcheck disable=SC2048,SC2086 # patterns are meant to be expanded here
+scripts_digest() { (cd "$HERE" && cat $* | sha256sum | cut -c1-12); }
+
+# An image is never replaced under servers that stand on it: each version has a name of its own, and a pointer says which
+# is the present one. Older versions go when no server is left.
+use_image() { # NAME FILE
+  echo "$2" > "$LAB/img/.$1.new"
+  mv "$LAB/img/.$1.new" "$LAB/img/$1.current"
+  [ -n "$(ls -A "$LAB/servers")" ] && return 0
+  for old in "$LAB/img/$1"-*.qcow2; do [ "$(basename "$old")" = "$2" ] || rm -f "$old"; done
+}
