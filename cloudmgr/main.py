@@ -16,6 +16,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 import cloudmgr
 import cloudmgr.api.audit
 import cloudmgr.api.ops
+import cloudmgr.api.playbooks
+import cloudmgr.api.requests
+import cloudmgr.api.servers
 import cloudmgr.api.sessions
 import cloudmgr.api.users
 from cloudmgr.adapters import migrate
@@ -33,6 +36,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.sessions.router,
     cloudmgr.api.users.router,
     cloudmgr.api.audit.router,
+    cloudmgr.api.servers.router,
+    cloudmgr.api.requests.router,
+    cloudmgr.api.playbooks.router,
 )
 """Everything that answers. The guard test walks these with every role."""
 
@@ -159,9 +165,9 @@ def serve(settings: Settings, *, with_worker: bool = True, alongside: Callable[[
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)  # uvicorn raises the signal again when it has shut down: the worker must stop too
     worker = Worker(settings) if with_worker else None
+    if worker is not None:
+        worker.start()
     try:
-        if worker is not None:
-            worker.start()
         if alongside is not None:
             threading.Thread(target=alongside, name="alongside", daemon=True).start()
         server.run()

@@ -23,7 +23,8 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.errors import Conflict
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
-from cloudmgr.models import Backend, Fact, Worker as WorkerRow
+from cloudmgr.models import Backend, Fact
+from cloudmgr.models import Worker as WorkerRow
 from cloudmgr.services import audit
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
@@ -112,7 +113,11 @@ class Worker:
         return int(left) == 0
 
     def _keep(self) -> None:
-        rounds: list[tuple[Callable[[], Any], float]] = [(self._beat, BEAT_S), (self._watch_backends, self.settings.worker.health_interval_s), (self._sweep, SWEEP_S)]
+        rounds: list[tuple[Callable[[], Any], float]] = [
+            (self._beat, BEAT_S),
+            (self._watch_backends, self.settings.worker.health_interval_s),
+            (self._sweep, SWEEP_S),
+        ]
         if self._reaper is not None:
             rounds += [(self._reaper.prove_alive, BEAT_S), (self._reaper.reap, REAP_S)]
         due = {deed: time.monotonic() + (every if deed != self._sweep else 60) for deed, every in rounds}
@@ -121,7 +126,9 @@ class Worker:
                 if time.monotonic() >= due[deed]:
                     try:
                         deed()
-                    except Exception:  # the keeper's edge: one failed round must not end the watch; the next one tries again
+                    except (
+                        Exception
+                    ):  # the keeper's edge: one failed round must not end the watch; the next one tries again
                         logger.exception("a round of %s failed", deed.__name__)
                     due[deed] = time.monotonic() + every
 
@@ -135,10 +142,8 @@ class Worker:
             session.add(row)
 
     def _declare_backends(self) -> None:
-        names = []
         with self._transaction() as session:
-            for section in self.settings.backends:
-                names.append(sync.declare(session, dict(section)).name)
+            names = [sync.declare(session, dict(section)).name for section in self.settings.backends]
             for backend in session.exec(select(Backend).where(Backend.is_configured)):
                 if backend.name not in names and self.settings.is_sqlite:
                     backend.is_configured = False
@@ -165,14 +170,18 @@ class Worker:
 
     def _record(self, event: Event) -> None:
         with self._transaction() as session:
-            audit.record(session, SYSTEM, event, object_type="worker", object_id=self.executor_id, version=cloudmgr.__version__)
+            audit.record(
+                session, SYSTEM, event, object_type="worker", object_id=self.executor_id, version=cloudmgr.__version__
+            )
 
     def _refuse_paused(self) -> None:
         with self._transaction() as session:
             fact = session.get(Fact, PAUSED)
             if fact is not None and fact.value.get("paused"):
                 raise Conflict(
-                    N_("Work is paused since the restore of {at}. Look at what `cloudmgr db reconcile` reports, then run it with --resume."),
+                    N_(
+                        "Work is paused since the restore of {at}. Look at what `cloudmgr db reconcile` reports, then run it with --resume."
+                    ),
                     at=fact.value.get("at", "?"),
                 )
 
@@ -198,7 +207,8 @@ def _only_worker(data_dir: Path) -> TextIO:
     except OSError as error:
         file.close()
         raise Conflict(
-            N_("Another worker already runs on {data_dir}; SQLite serves one. Stop it, or move to PostgreSQL."), data_dir=str(data_dir)
+            N_("Another worker already runs on {data_dir}; SQLite serves one. Stop it, or move to PostgreSQL."),
+            data_dir=str(data_dir),
         ) from error
     return file
 

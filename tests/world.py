@@ -35,7 +35,16 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1Kq0g2bYpQ5c0Z1Y2vVQe7q3v1m0n2o3p4q
 ZONE = "政务外网区"
 
 
-def simulated_backend(name: str = "kp", *, model: str = "kunpeng-920", hosts: int = 2, vcpus: int = 64, boot_s: float = 0.0, tier: str = "city", **more: Any) -> dict[str, Any]:
+def simulated_backend(
+    name: str = "kp",
+    *,
+    model: str = "kunpeng-920",
+    hosts: int = 2,
+    vcpus: int = 64,
+    boot_s: float = 0.0,
+    tier: str = "city",
+    **more: Any,
+) -> dict[str, Any]:
     """Return one `[[backends]]` section: a zone of equal hosts, one network, both images."""
     return {
         "name": name,
@@ -48,10 +57,27 @@ def simulated_backend(name: str = "kp", *, model: str = "kunpeng-920", hosts: in
             {
                 "ref": f"{name}-z1",
                 "name": f"{name}-zone",
-                "hosts": [{"name": f"{name}-host", "model": model, "count": hosts, "vcpus": vcpus, "memory_mib": 262144, "disk_gib": 8000}],
+                "hosts": [
+                    {
+                        "name": f"{name}-host",
+                        "model": model,
+                        "count": hosts,
+                        "vcpus": vcpus,
+                        "memory_mib": 262144,
+                        "disk_gib": 8000,
+                    }
+                ],
             }
         ],
-        "networks": [{"ref": "net", "name": "net", "cidr_v4": "10.60.0.0/16", "cidr_v6": "fd00:60::/64", "gateway_v4": "10.60.0.1"}],
+        "networks": [
+            {
+                "ref": "net",
+                "name": "net",
+                "cidr_v4": "10.60.0.0/16",
+                "cidr_v6": "fd00:60::/64",
+                "gateway_v4": "10.60.0.1",
+            }
+        ],
         "images": [
             {"ref": "img-kylin-arm", "name": "kylin-v10", "arch": "aarch64"},
             {"ref": "img-kylin-x86", "name": "kylin-v10", "arch": "x86_64"},
@@ -87,15 +113,37 @@ class World:
             user = session.get_one(User, self.people[name])
             organization = session.get_one(Organization, user.organization_id)
             grants = tuple(
-                Grant(Role(grant.role), grant.organization_id, session.get_one(Organization, grant.organization_id).path)
-                for grant in session.exec(select(RoleGrant).where(RoleGrant.user_id == user.id, RoleGrant.revoked_at.is_(None)))
+                Grant(
+                    Role(grant.role), grant.organization_id, session.get_one(Organization, grant.organization_id).path
+                )
+                for grant in session.exec(
+                    select(RoleGrant).where(RoleGrant.user_id == user.id, RoleGrant.revoked_at.is_(None))
+                )
             )
-        return Actor(user.id, user.username, user.display_name, organization.id, organization.path, grants, source="192.0.2.9")
+        return Actor(
+            user.id, user.username, user.display_name, organization.id, organization.path, grants, source="192.0.2.9"
+        )
 
     def body(self, **changes: Any) -> dict[str, Any]:
         """Return a create request for one 2C4G Kunpeng server."""
         entry = {"name": "srv", "count": 1, "flavor": "2C4G", "image": "kylin-v10", "arch": "aarch64"}
-        entry |= {key: changes.pop(key) for key in list(changes) if key in ("name", "count", "flavor", "image", "arch", "backend", "spread", "data_disk_gib", "playbook", "variables")}
+        entry |= {
+            key: changes.pop(key)
+            for key in list(changes)
+            if key
+            in (
+                "name",
+                "count",
+                "flavor",
+                "image",
+                "arch",
+                "backend",
+                "spread",
+                "data_disk_gib",
+                "playbook",
+                "variables",
+            )
+        }
         return {
             "kind": "create",
             "project": str(self.project.id),
@@ -127,11 +175,20 @@ class World:
 
     def approve(self, request_id: uuid.UUID, who: str = "admin") -> None:
         with self.session() as session:
-            approvals.decide(session, self.actor(who), request_id, Decide.model_validate({"decision": "approve", "comment": ""}))
+            approvals.decide(
+                session, self.actor(who), request_id, Decide.model_validate({"decision": "approve", "comment": ""})
+            )
             session.commit()
 
 
-def build(data_dir: Path, database_url: str | None = None, *, backends: list[Mapping[str, Any]] | None = None, limits: Mapping[str, int | None] | None = None, **settings: Any) -> World:
+def build(
+    data_dir: Path,
+    database_url: str | None = None,
+    *,
+    backends: list[Mapping[str, Any]] | None = None,
+    limits: Mapping[str, int | None] | None = None,
+    **settings: Any,
+) -> World:
     """Make the city on an empty database."""
     data_dir.mkdir(parents=True, exist_ok=True)
     worker = {"poll_s": 0.1, "boot_poll_s": 0.05, "health_interval_s": 5} | settings.pop("worker", {})
@@ -170,12 +227,22 @@ def _populate(session: Session, settings: Settings, engine: sa.Engine, limits: M
         session.add(NetworkZone(name=name, code=code))
     session.add(Flavor(name="2C4G", vcpus=2, memory_mib=4096, system_disk_gib=40))
     session.add(Flavor(name="8C32G", vcpus=8, memory_mib=32768, system_disk_gib=40))
-    session.add(Image(name="kylin-v10", title="银河麒麟 V10", os_name="Kylin V10", os_version="V10 SP3", os_is_xinchuang=True))
+    session.add(
+        Image(name="kylin-v10", title="银河麒麟 V10", os_name="Kylin V10", os_version="V10 SP3", os_is_xinchuang=True)
+    )
     session.flush()
     project = _project(session, minzheng, "智慧社区综合服务平台")
     other = _project(session, yuelu, "岳麓门户网站")
     if limits:
-        quotas.set_limits(session, account_id=project.account_id, limits=dict(limits), replace=False, reason="测试", basis_no=None, actor="test")
+        quotas.set_limits(
+            session,
+            account_id=project.account_id,
+            limits=dict(limits),
+            replace=False,
+            reason="测试",
+            basis_no=None,
+            actor="test",
+        )
     world = World(settings, engine, root, furong, yuelu, minzheng, project, other)
     for name, organization, roles in (
         ("requester", minzheng, [(Role.REQUESTER, minzheng)]),
@@ -188,7 +255,14 @@ def _populate(session: Session, settings: Settings, engine: sa.Engine, limits: M
         ("auditor", root, [(Role.AUDIT_ADMIN, root)]),
         ("external", root, [(Role.EXTERNAL_AUDITOR, root)]),
     ):
-        user = User(username=name, username_key=name, display_name=name.title(), organization_id=organization.id, password_hash="-", password_set_at=clock.now())
+        user = User(
+            username=name,
+            username_key=name,
+            display_name=name.title(),
+            organization_id=organization.id,
+            password_hash="-",
+            password_set_at=clock.now(),
+        )
         session.add(user)
         session.flush()
         for role, where in roles:
@@ -201,7 +275,9 @@ def _populate(session: Session, settings: Settings, engine: sa.Engine, limits: M
 def _organization(session: Session, parent: Organization | None, code: str, name: str, kind: str) -> Organization:
     id_ = new_id()
     account = new_id()
-    quotas.create_account(session, account_id=account, parent_id=parent.account_id if parent else None, code=code, name=name)
+    quotas.create_account(
+        session, account_id=account, parent_id=parent.account_id if parent else None, code=code, name=name
+    )
     organization = Organization(
         id=id_,
         code=code,
@@ -220,7 +296,15 @@ def _organization(session: Session, parent: Organization | None, code: str, name
 def _project(session: Session, organization: Organization, name: str) -> Project:
     account = new_id()
     quotas.create_account(session, account_id=account, parent_id=organization.account_id, code=name, name=name)
-    project = Project(organization_id=organization.id, account_id=account, name=name, mlps_level="二级", owner_name="王芳", owner_phone="13800000000", project_no="长数〔2026〕12号")
+    project = Project(
+        organization_id=organization.id,
+        account_id=account,
+        name=name,
+        mlps_level="二级",
+        owner_name="王芳",
+        owner_phone="13800000000",
+        project_no="长数〔2026〕12号",
+    )
     session.add(project)
     session.flush()
     return project

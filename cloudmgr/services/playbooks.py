@@ -82,7 +82,9 @@ def start_run(session: Session, actor: Actor, command: StartRun) -> PlaybookRun:
         raise InvalidInput(N_("A server stands twice in this request."), field="servers")
     chosen = [_standing(session, actor, index, server_id) for index, server_id in enumerate(command.servers)]
     if len({(server.project_id, session.get_one(Backend, server.backend_id).rehearses) for server in chosen}) > 1:
-        raise InvalidInput(N_("One run takes servers of one project, and either simulated or real ones."), field="servers")
+        raise InvalidInput(
+            N_("One run takes servers of one project, and either simulated or real ones."), field="servers"
+        )
     organization = session.get_one(Organization, chosen[0].organization_id)
     run = PlaybookRun(
         id=new_id(),

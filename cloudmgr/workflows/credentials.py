@@ -16,9 +16,7 @@ def public_key(session: Session, project_id: uuid.UUID) -> str:
     found = _find(session, project_id)
     if found is None:
         private = Ed25519PrivateKey.generate()
-        public = private.public_key().public_bytes(
-            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-        )
+        public = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
         pem = private.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         )

@@ -62,7 +62,10 @@ def start(settings: Settings, executor_id: str, engine: sa.Engine | None = None)
     if settings.is_sqlite:
         adopt(shared, [executor_id])
     DBOS.launch()
-    for name, at_once in ((queue.REQUESTS, settings.worker.request_concurrency), (queue.SERVERS, settings.worker.server_concurrency)):
+    for name, at_once in (
+        (queue.REQUESTS, settings.worker.request_concurrency),
+        (queue.SERVERS, settings.worker.server_concurrency),
+    ):
         DBOS.register_queue(
             name, worker_concurrency=at_once, polling_interval_sec=settings.worker.poll_s, on_conflict="always_update"
         )

@@ -13,7 +13,7 @@ from cloudmgr.domain import clock, placement
 from cloudmgr.domain.access import Actor
 from cloudmgr.domain.errors import Refusal
 from cloudmgr.domain.events import Event, Outcome
-from cloudmgr.domain.messages import Message, N_
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase, Spread
 from cloudmgr.models import Backend, Image, Organization, ResourceRequest, Server, Zone
 from cloudmgr.services import audit
@@ -47,14 +47,23 @@ def place(session: Session, server_id: str, number: int) -> dict[str, Any] | Non
     refusals: list[Message] = []
     for verdict in verdicts:
         if not verdict.is_candidate:
-            refusals.append(Message(N_("{zone}: {reasons}"), {"zone": verdict.zone.title, "reasons": list(verdict.against)}))
+            refusals.append(
+                Message(N_("{zone}: {reasons}"), {"zone": verdict.zone.title, "reasons": list(verdict.against)})
+            )
             continue
         refusal = _take(session, server, verdict.zone, wanted.amounts)
         if refusal is None:
             return _placed(session, server, request, organization, image, verdict.zone.id, number)
         refusals.append(Message(N_("{zone}: {reasons}"), {"zone": verdict.zone.title, "reasons": [refusal]}))
     message = Message(N_("No pool could take {name}. {reasons}"), {"name": server.name, "reasons": refusals})
-    _give_up(session, server, request, organization, number, {"step": "place", "code": "no_zone", "message": message.as_json()})
+    _give_up(
+        session,
+        server,
+        request,
+        organization,
+        number,
+        {"step": "place", "code": "no_zone", "message": message.as_json()},
+    )
     return None
 
 
@@ -135,7 +144,10 @@ def _placed(
         server,
         "place",
         number,
-        Message(N_("{name} goes to {zone} ({backend})."), {"name": server.name, "zone": zone.title or zone.name, "backend": backend.title or backend.name}),
+        Message(
+            N_("{name} goes to {zone} ({backend})."),
+            {"name": server.name, "zone": zone.title or zone.name, "backend": backend.title or backend.name},
+        ),
     )
     return {
         "zone_id": str(zone.id),
@@ -177,7 +189,11 @@ def unplace(session: Session, server_id: str, number: int, failure: dict[str, An
         number,
         Message(
             N_("{zone} could not take {name}: {reason} Another pool is tried."),
-            {"zone": (zone.title or zone.name) if zone else "-", "name": server.name, "reason": Message.from_json(failure["message"])},
+            {
+                "zone": (zone.title or zone.name) if zone else "-",
+                "name": server.name,
+                "reason": Message.from_json(failure["message"]),
+            },
         ),
         kind="warning",
     )
@@ -207,7 +223,9 @@ def post(session: Session, server_id: str, number: int, seen: dict[str, Any]) ->
         server,
         "post",
         number,
-        Message(N_("{name} runs at {address}."), {"name": server.name, "address": ", ".join([*server.ipv4, *server.ipv6])}),
+        Message(
+            N_("{name} runs at {address}."), {"name": server.name, "address": ", ".join([*server.ipv4, *server.ipv6])}
+        ),
     )
 
 
@@ -241,7 +259,15 @@ def _give_up(
     server.failure = {"code": failure["code"], "message": failure["message"]}
     servers.move(session, server, ServerPhase.FAILED, actor=SYSTEM.username, change="failed")
     _tell(session, request, server, "fail", number, Message.from_json(failure["message"]), kind="warning")
-    _audit(session, Event.VM_FAIL, server, organization, outcome=Outcome.FAILURE, reason=failure["code"], step=failure["step"])
+    _audit(
+        session,
+        Event.VM_FAIL,
+        server,
+        organization,
+        outcome=Outcome.FAILURE,
+        reason=failure["code"],
+        step=failure["step"],
+    )
 
 
 def strand(session: Session, server_id: str, number: int, failure: dict[str, Any] | None) -> None:
@@ -249,14 +275,18 @@ def strand(session: Session, server_id: str, number: int, failure: dict[str, Any
     server, request, organization = _load(session, server_id)
     why = Message.from_json(failure["message"]) if failure else Message("")
     message = Message(
-        N_("{name} failed and the cloud does not confirm that nothing of it is left: quota stays held. An operator must look, then try again. {reason}"),
+        N_(
+            "{name} failed and the cloud does not confirm that nothing of it is left: quota stays held. An operator must look, then try again. {reason}"
+        ),
         {"name": server.name, "reason": why},
     )
     server.failed_step = "undo"
     server.failure = {"code": "undo_unconfirmed", "message": message.as_json()}
     servers.move(session, server, ServerPhase.FAILED, actor=SYSTEM.username, change="failed")
     _tell(session, request, server, "strand", number, message, kind="warning")
-    _audit(session, Event.VM_FAIL, server, organization, outcome=Outcome.FAILURE, reason="undo_unconfirmed", step="undo")
+    _audit(
+        session, Event.VM_FAIL, server, organization, outcome=Outcome.FAILURE, reason="undo_unconfirmed", step="undo"
+    )
 
 
 def begin_retire(session: Session, server_id: str, number: int) -> dict[str, Any] | None:
@@ -266,7 +296,9 @@ def begin_retire(session: Session, server_id: str, number: int) -> dict[str, Any
         return None
     if server.phase != ServerPhase.RETIRING:
         servers.move(session, server, ServerPhase.RETIRING, actor=SYSTEM.username, change="retiring")
-        _tell(session, request, server, "retire", number, Message(N_("{name} is being retired."), {"name": server.name}))
+        _tell(
+            session, request, server, "retire", number, Message(N_("{name} is being retired."), {"name": server.name})
+        )
     return {"backend": servers.backend_name(session, server.backend_id) if server.backend_id else None}
 
 
@@ -285,21 +317,38 @@ def retired(session: Session, server_id: str, number: int) -> None:
     server.state = "unknown"
     servers.move(session, server, ServerPhase.RETIRED, actor=SYSTEM.username, change="retired")
     _audit(session, Event.VM_DELETE, server, organization, request=request.number)
-    _tell(session, request, server, "retired", number, Message(N_("{name} is gone from the cloud; its quota is free."), {"name": server.name}))
+    _tell(
+        session,
+        request,
+        server,
+        "retired",
+        number,
+        Message(N_("{name} is gone from the cloud; its quota is free."), {"name": server.name}),
+    )
 
 
 def retire_stuck(session: Session, server_id: str, number: int, failure: dict[str, Any] | None) -> None:
     """The backend would not confirm the end in time: the server stays `retiring` with the reason, its quota held."""
     server, request, organization = _load(session, server_id, retire=True)
     message = Message(
-        N_("{name}: the cloud does not confirm that it is gone; its quota stays held until it does. Try the request again later."),
+        N_(
+            "{name}: the cloud does not confirm that it is gone; its quota stays held until it does. Try the request again later."
+        ),
         {"name": server.name},
     )
     server.failed_step = "delete"
     server.failure = {"code": (failure or {}).get("code", "delete_unconfirmed"), "message": message.as_json()}
     servers.keep(session, server, actor=SYSTEM.username, change="retire_stuck")
     _tell(session, request, server, "retire_stuck", number, message, kind="warning")
-    _audit(session, Event.VM_FAIL, server, organization, outcome=Outcome.FAILURE, reason="delete_unconfirmed", step="delete")
+    _audit(
+        session,
+        Event.VM_FAIL,
+        server,
+        organization,
+        outcome=Outcome.FAILURE,
+        reason="delete_unconfirmed",
+        step="delete",
+    )
 
 
 def _vacate(session: Session, server: Server) -> None:
@@ -323,7 +372,13 @@ def _load(session: Session, server_id: str, *, retire: bool = False) -> tuple[Se
 
 
 def _tell(
-    session: Session, request: ResourceRequest, server: Server, what: str, number: int, message: Message, kind: str = "step"
+    session: Session,
+    request: ResourceRequest,
+    server: Server,
+    what: str,
+    number: int,
+    message: Message,
+    kind: str = "step",
 ) -> None:
     requests.tell(
         session, request.id, kind=kind, message=message, server_id=server.id, dedupe=f"{what}:{server.id}:{number}"

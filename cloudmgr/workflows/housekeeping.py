@@ -19,9 +19,15 @@ def sweep(session: Session, settings: Settings) -> dict[str, int]:
     policy = settings.policy
     now = clock.now()
     removed = {
-        "idempotency_keys": _delete(session, IdempotencyKey, col(IdempotencyKey.created_at) < now - timedelta(hours=policy.idempotency_hours)),
-        "request_events": _delete(session, RequestEvent, col(RequestEvent.at) < now - timedelta(days=policy.event_retention_days)),
-        "playbook_events": _delete(session, PlaybookEvent, col(PlaybookEvent.at) < now - timedelta(days=policy.playbook_event_retention_days)),
+        "idempotency_keys": _delete(
+            session, IdempotencyKey, col(IdempotencyKey.created_at) < now - timedelta(hours=policy.idempotency_hours)
+        ),
+        "request_events": _delete(
+            session, RequestEvent, col(RequestEvent.at) < now - timedelta(days=policy.event_retention_days)
+        ),
+        "playbook_events": _delete(
+            session, PlaybookEvent, col(PlaybookEvent.at) < now - timedelta(days=policy.playbook_event_retention_days)
+        ),
         "user_sessions": _delete(session, UserSession, col(UserSession.expires_at) < now - timedelta(days=30)),
         "workers": _delete(session, Worker, col(Worker.last_seen_at) < now - timedelta(days=7)),
     }
@@ -43,6 +49,8 @@ def _delete(session: Session, table: Any, condition: Any) -> int:
     key = list(sa.inspect(table).primary_key)
     chosen = sa.select(*key).where(condition).limit(_BATCH)
     result = session.execute(
-        sa.delete(table).where(sa.tuple_(*key).in_(chosen) if len(key) > 1 else key[0].in_(chosen)).execution_options(synchronize_session=False)
+        sa.delete(table)
+        .where(sa.tuple_(*key).in_(chosen) if len(key) > 1 else key[0].in_(chosen))
+        .execution_options(synchronize_session=False)
     )
     return int(result.rowcount)  # type: ignore[attr-defined]

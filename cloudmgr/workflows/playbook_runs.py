@@ -19,8 +19,9 @@ from sqlmodel import Session, col, select
 from cloudmgr.adapters import ansible
 from cloudmgr.domain import clock
 from cloudmgr.domain.errors import Refusal
-from cloudmgr.domain.events import Event, Outcome as Ended
-from cloudmgr.domain.messages import Message, N_
+from cloudmgr.domain.events import Event
+from cloudmgr.domain.events import Outcome as Ended
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.models import (
     Backend,
@@ -96,10 +97,21 @@ def begin(session: Session, run_id: str) -> bool | None:
         return None
     run.state, run.started_at = "running", clock.now()
     session.add(run)
-    title = N_("Playbook {playbook} begins on {count} servers (rehearsal).") if run.rehearsed else N_("Playbook {playbook} begins on {count} servers.")
+    title = (
+        N_("Playbook {playbook} begins on {count} servers (rehearsal).")
+        if run.rehearsed
+        else N_("Playbook {playbook} begins on {count} servers.")
+    )
     count = len(_members(session, run.id))
     if run.request_id is not None:
-        requests.tell(session, run.request_id, kind="step", message=Message(title, {"playbook": run.playbook, "count": count}), dedupe=f"run:{run.id}", data={"rehearsed": run.rehearsed})
+        requests.tell(
+            session,
+            run.request_id,
+            kind="step",
+            message=Message(title, {"playbook": run.playbook, "count": count}),
+            dedupe=f"run:{run.id}",
+            data={"rehearsed": run.rehearsed},
+        )
     _audit(session, run, Event.PLAYBOOK_START, servers=count)
     return True
 
@@ -110,7 +122,9 @@ def execute(run_id: str) -> Outcome:
     with new_session(runtime().engine) as session:
         run = session.get_one(PlaybookRun, uuid.UUID(run_id))
         hosts = _hosts(session, run)
-        project_id = session.exec(select(Server.project_id).where(Server.id == hosts[0].server_id)).one() if hosts else None
+        project_id = (
+            session.exec(select(Server.project_id).where(Server.id == hosts[0].server_id)).one() if hosts else None
+        )
         private_key = None
         if project_id is not None and not run.rehearsed:
             private_key = credentials.private_key(session, project_id)
@@ -173,7 +187,9 @@ def _hosts(session: Session, run: PlaybookRun) -> list[ansible.Host]:
         .order_by(col(Server.name))
     ).all()
     return [
-        ansible.Host(server_id=server.id, name=server.name, address=next(iter([*server.ipv4, *server.ipv6]), None), user=user)
+        ansible.Host(
+            server_id=server.id, name=server.name, address=next(iter([*server.ipv4, *server.ipv6]), None), user=user
+        )
         for server, user in rows
     ]
 
@@ -184,9 +200,21 @@ class _Recorder:
     BATCH, EVERY_S = 20, 0.5
 
     def __init__(
-        self, run_id: uuid.UUID, request_id: uuid.UUID | None, last: int, names: dict[uuid.UUID, str], *, rehearsed: bool
+        self,
+        run_id: uuid.UUID,
+        request_id: uuid.UUID | None,
+        last: int,
+        names: dict[uuid.UUID, str],
+        *,
+        rehearsed: bool,
     ) -> None:
-        self.run_id, self.request_id, self.offset, self.names, self.rehearsed = run_id, request_id, last, names, rehearsed
+        self.run_id, self.request_id, self.offset, self.names, self.rehearsed = (
+            run_id,
+            request_id,
+            last,
+            names,
+            rehearsed,
+        )
         self._waiting: list[ansible.TaskEvent] = []
         self._flushed_at = 0.0
         self._asked_at = 0.0
@@ -263,7 +291,9 @@ class _Recorder:
         if not self._cancelled and time.monotonic() - self._asked_at > _CANCEL_CHECK_S:
             self._asked_at = time.monotonic()
             with new_session(runtime().engine) as session:
-                self._cancelled = session.exec(select(PlaybookRun.cancel_asked).where(PlaybookRun.id == self.run_id)).one()
+                self._cancelled = session.exec(
+                    select(PlaybookRun.cancel_asked).where(PlaybookRun.id == self.run_id)
+                ).one()
         return self._cancelled
 
 
@@ -278,7 +308,11 @@ def finish(session: Session, run_id: str, outcome: Outcome) -> None:
         reason = (told or {}).get("reason") or outcome["message"]
         good = told is not None and told["state"] == "ok" and outcome["state"] in ("succeeded", "failed")
         member.state = "ok" if good else (told or {}).get("state", "failed")
-        member.ok, member.changed, member.failed = (told or {}).get("ok", 0), (told or {}).get("changed", 0), (told or {}).get("failed", 0)
+        member.ok, member.changed, member.failed = (
+            (told or {}).get("ok", 0),
+            (told or {}).get("changed", 0),
+            (told or {}).get("failed", 0),
+        )
         member.reason = None if good else reason
         session.add(member)
         server = servers.get(session, member.server_id, lock=True)
@@ -293,11 +327,17 @@ def finish(session: Session, run_id: str, outcome: Outcome) -> None:
     )
 
 
-def _settle(session: Session, run: PlaybookRun, server: Server, told: dict[str, Any], *, good: bool, reason: Any) -> None:
+def _settle(
+    session: Session, run: PlaybookRun, server: Server, told: dict[str, Any], *, good: bool, reason: Any
+) -> None:
     organization = session.get_one(Organization, server.organization_id)
     server.rehearsed = run.rehearsed
     if not good:
-        message = Message.from_json(reason) if reason else Message(N_("The playbook did not finish on {name}."), {"name": server.name})
+        message = (
+            Message.from_json(reason)
+            if reason
+            else Message(N_("The playbook did not finish on {name}."), {"name": server.name})
+        )
         server.failed_step = "configure"
         server.failure = {"code": "playbook_failed", "message": message.as_json()}
         servers.move(session, server, ServerPhase.FAILED, actor=SYSTEM.username, change="failed")
@@ -313,14 +353,25 @@ def _settle(session: Session, run: PlaybookRun, server: Server, told: dict[str, 
     server.activated_at = server.activated_at or clock.now()
     server.lease_start = server.lease_start or clock.today()
     servers.move(session, server, ServerPhase.ACTIVE, actor=SYSTEM.username, change="active")
-    text = N_("{name} is ready (configuration rehearsed, not applied).") if run.rehearsed else N_("{name} is configured and ready.")
+    text = (
+        N_("{name} is ready (configuration rehearsed, not applied).")
+        if run.rehearsed
+        else N_("{name} is configured and ready.")
+    )
     _tell(session, run, server, Message(text, {"name": server.name}), "step")
     _audit_server(session, server, organization, Event.VM_ACTIVATE, rehearsed=run.rehearsed)
 
 
 def _tell(session: Session, run: PlaybookRun, server: Server, message: Message, kind: str) -> None:
     if run.request_id is not None:
-        requests.tell(session, run.request_id, kind=kind, message=message, server_id=server.id, dedupe=f"settled:{run.id}:{server.id}")
+        requests.tell(
+            session,
+            run.request_id,
+            kind=kind,
+            message=message,
+            server_id=server.id,
+            dedupe=f"settled:{run.id}:{server.id}",
+        )
 
 
 def _members(session: Session, run_id: uuid.UUID) -> list[PlaybookRunServer]:
@@ -352,5 +403,3 @@ def _audit_server(session: Session, server: Server, organization: Organization, 
         organization_path=organization.path,
         **extra,
     )
-
-

@@ -5,7 +5,9 @@ import uuid
 from dbos import DBOS
 from sqlmodel import Session
 
-from cloudmgr.domain.events import Event, Outcome as Ended
+from cloudmgr.domain.events import Event
+from cloudmgr.domain.events import Outcome as Ended
+from cloudmgr.domain.messages import N_
 from cloudmgr.models import Backend, Organization
 from cloudmgr.services import audit
 from cloudmgr.store import servers
@@ -15,7 +17,6 @@ from cloudmgr.workflows.runtime import runtime
 from cloudmgr.workflows.steps import call, pause, write
 from providers.base import PowerControl
 from providers.errors import Remedy, Unsupported
-from cloudmgr.domain.messages import N_
 
 TRIES = 6
 SETTLE_TRIES = 20

@@ -10,7 +10,7 @@ from typing import Any
 from dbos import DBOS
 
 from cloudmgr.domain.architectures import Architecture
-from cloudmgr.domain.messages import Message, N_
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.workflows import facts
 from cloudmgr.workflows.outcomes import Outcome, attempt, observed
 from cloudmgr.workflows.runtime import runtime
@@ -111,7 +111,9 @@ def _await_running(server_id: str, placed: dict[str, Any]) -> Outcome:
             if server is None:
                 return _failed(N_("The server vanished from the cloud while it was being built."))
             if server["power"] == PowerState.ERROR:
-                return _failed(N_("The cloud reports that the server could not be built ({state})."), state=server["native_state"])
+                return _failed(
+                    N_("The cloud reports that the server could not be built ({state})."), state=server["native_state"]
+                )
             if server["power"] == PowerState.RUNNING and (server["ipv4"] or server["ipv6"]):
                 return seen
         elif seen["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
@@ -162,6 +164,9 @@ def delete(server_id: str, backend: str) -> Outcome:
 
 
 def _failed(template: str, **params: Any) -> Outcome:
-    return {"ok": False, "remedy": Remedy.FAIL.value, "code": "build_failed", "message": Message(template, params).as_json()}
-
-
+    return {
+        "ok": False,
+        "remedy": Remedy.FAIL.value,
+        "code": "build_failed",
+        "message": Message(template, params).as_json(),
+    }

@@ -7,7 +7,7 @@ from sqlmodel import Session
 
 from cloudmgr.domain import clock
 from cloudmgr.domain.events import Event, Outcome
-from cloudmgr.domain.messages import Message, N_
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import RequestPhase, ServerPhase, require_request_move
 from cloudmgr.models import Organization, ResourceRequest
 from cloudmgr.services import audit
@@ -16,7 +16,9 @@ from cloudmgr.workflows.facts import SYSTEM
 
 _TOLD = {
     RequestPhase.FULFILLED: N_("Done: everything asked for is there."),
-    RequestPhase.PARTLY_FULFILLED: N_("Partly done: {good} of {all} servers; the rest has failed and can be tried again."),
+    RequestPhase.PARTLY_FULFILLED: N_(
+        "Partly done: {good} of {all} servers; the rest has failed and can be tried again."
+    ),
     RequestPhase.FAILED: N_("Failed: none of the {all} servers could be finished; see why above, then try again."),
 }
 
@@ -26,7 +28,9 @@ def begin(session: Session, request_id: str) -> dict[str, Any]:
     request = _load(session, request_id)
     if request.phase == RequestPhase.APPROVED:
         _move(session, request, RequestPhase.FULFILLING)
-        requests.tell(session, request.id, kind="phase", message=Message(N_("Work has begun.")), dedupe=f"begun:{request.attempt}")
+        requests.tell(
+            session, request.id, kind="phase", message=Message(N_("Work has begun.")), dedupe=f"begun:{request.attempt}"
+        )
     wanted = (ServerPhase.REQUESTED,) if request.kind == "create" else tuple(set(ServerPhase) - {ServerPhase.RETIRED})
     return {
         "kind": request.kind,
@@ -46,7 +50,10 @@ def finish(session: Session, request_id: str, attempt: int) -> str:
     good = sum(server.phase == good_phase for server in all_servers)
     if good == len(all_servers):
         phase = RequestPhase.FULFILLED
-    elif good or request.kind == "create" and any(server.built_at and server.failed_step == "configure" for server in all_servers):
+    elif good or (
+        request.kind == "create"
+        and any(server.built_at and server.failed_step == "configure" for server in all_servers)
+    ):
         phase = RequestPhase.PARTLY_FULFILLED
     else:
         phase = RequestPhase.FAILED

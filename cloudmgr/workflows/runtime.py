@@ -9,11 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import SQLAlchemyDatasource
 
+from cloudmgr.domain.messages import N_
 from cloudmgr.settings import Settings
 from providers import registry
 from providers.base import Provider
 from providers.errors import AuthFailed, Unavailable
-from cloudmgr.domain.messages import N_
 
 
 @dataclass(slots=True)
@@ -49,7 +49,9 @@ class Runtime:
                 try:
                     self._providers[backend] = driver.open(options, backend=backend, state_dir=state_dir)
                 except ValueError as error:
-                    raise AuthFailed(N_("The settings of cloud {backend} are not valid."), detail=str(error), backend=backend) from error
+                    raise AuthFailed(
+                        N_("The settings of cloud {backend} are not valid."), detail=str(error), backend=backend
+                    ) from error
             return self._providers[backend]
 
     def close(self) -> None:
@@ -65,7 +67,9 @@ class Runtime:
         return self.settings.data_dir.absolute() / "runs"
 
 
-SHARED_KEYS = frozenset({"name", "provider", "tier", "datacenter", "title", "vendor", "owner", "shared_with", "network_zones", "overcommit"})
+SHARED_KEYS = frozenset(
+    {"name", "provider", "tier", "datacenter", "title", "vendor", "owner", "shared_with", "network_zones", "overcommit"}
+)
 """Keys of a `[[backends]]` section that are ours; all others are the driver's own options."""
 
 _current: Runtime | None = None

@@ -9,7 +9,7 @@ from dbos import DBOS
 from sqlmodel import Session, col, select
 
 from cloudmgr.domain import clock
-from cloudmgr.domain.messages import Message, N_
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import Health, Tier
 from cloudmgr.models import (
     Backend,
@@ -155,7 +155,14 @@ def _record_zones(session: Session, backend: Backend, zones: list[dict[str, Any]
     for seen in zones:
         zone = known.pop(seen["ref"], None)
         if zone is None:
-            zone = Zone(backend_id=backend.id, ref=seen["ref"], name=seen["name"], arch=seen["arch"], cpu_family=seen["cpu_family"], is_xinchuang=seen["is_xinchuang"])
+            zone = Zone(
+                backend_id=backend.id,
+                ref=seen["ref"],
+                name=seen["name"],
+                arch=seen["arch"],
+                cpu_family=seen["cpu_family"],
+                is_xinchuang=seen["is_xinchuang"],
+            )
         if zone.cpu_family != seen["cpu_family"] or zone.last_seen_at is None:
             zone.is_xinchuang = seen["is_xinchuang"]
         zone.arch, zone.cpu_family = seen["arch"], seen["cpu_family"]
@@ -193,7 +200,9 @@ def _record_networks(session: Session, backend: Backend, networks: list[dict[str
         if network is None:
             if carries.get(seen["ref"]) not in dictionary:
                 continue
-            network = Network(backend_id=backend.id, ref=seen["ref"], name=seen["name"], network_zone=carries[seen["ref"]])
+            network = Network(
+                backend_id=backend.id, ref=seen["ref"], name=seen["name"], network_zone=carries[seen["ref"]]
+            )
             _serve(session, backend, network.network_zone, seen["zones"])
         network.cidr_v4, network.cidr_v6, network.gateway_v4 = seen["cidr_v4"], seen["cidr_v6"], seen["gateway_v4"]
         network.last_seen_at = clock.now()
@@ -219,6 +228,8 @@ def _record_images(session: Session, backend: Backend, images: list[dict[str, An
         image = logical.get(seen["name"])
         if image is not None and (image.id, seen["arch"]) not in known:
             session.add(
-                ImageVariant(image_id=image.id, arch=seen["arch"], backend_id=backend.id, ref=seen["ref"], digest=seen["digest"])
+                ImageVariant(
+                    image_id=image.id, arch=seen["arch"], backend_id=backend.id, ref=seen["ref"], digest=seen["digest"]
+                )
             )
     session.flush()
