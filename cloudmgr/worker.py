@@ -166,7 +166,7 @@ class Worker:
         with self._transaction() as session:
             removed = housekeeping.sweep(session, self.settings)
             if any(removed.values()):
-                audit.record(session, SYSTEM, Event.SYSTEM_RETENTION, object_type="system", **removed)
+                audit.record(session, SYSTEM, Event.SYSTEM_RETENTION, object_type="system", removed=removed)
 
     def _record(self, event: Event) -> None:
         with self._transaction() as session:

@@ -184,10 +184,10 @@ def waiting_for(
     if not roles_and_paths:
         return []
     stage_organization = sa.orm.aliased(Organization)
-    rows = session.exec(
-        select(ResourceRequest, ApprovalStage, Project, Organization, User)
+    rows = session.execute(
+        sa.select(ResourceRequest, ApprovalStage, Project, Organization, User)
         .join(ApprovalStage, col(ApprovalStage.request_id) == col(ResourceRequest.id))
-        .join(stage_organization, col(ApprovalStage.organization_id) == stage_organization.id)
+        .join(stage_organization, col(ApprovalStage.organization_id) == col(stage_organization.id))
         .join(Project, col(ResourceRequest.project_id) == col(Project.id))
         .join(Organization, col(ResourceRequest.organization_id) == col(Organization.id))
         .join(User, col(ResourceRequest.requester_id) == col(User.id))
@@ -196,7 +196,7 @@ def waiting_for(
             col(ResourceRequest.requester_id) != decider_id,
             sa.or_(
                 *(
-                    sa.and_(col(ApprovalStage.role) == role, stage_organization.path.startswith(path, autoescape=True))
+                    sa.and_(col(ApprovalStage.role) == role, col(stage_organization.path).startswith(path, autoescape=True))
                     for role, path in roles_and_paths
                 )
             ),
@@ -204,4 +204,4 @@ def waiting_for(
         .order_by(col(ApprovalStage.opened_at))
         .limit(200)
     ).all()
-    return [tuple(row) for row in rows]  # type: ignore[misc]
+    return [tuple(row) for row in rows]

@@ -27,7 +27,7 @@ ServerRow = tuple[Server, Project, Organization, Flavor, Image, Zone | None, Bac
 
 def _wide() -> Any:
     return (
-        select(Server, Project, Organization, Flavor, Image, Zone, Backend)
+        sa.select(Server, Project, Organization, Flavor, Image, Zone, Backend)
         .join(Project, col(Server.project_id) == col(Project.id))
         .join(Organization, col(Server.organization_id) == col(Organization.id))
         .join(Flavor, col(Server.flavor_id) == col(Flavor.id))
@@ -88,7 +88,7 @@ def page(
     if arch:
         query = query.where(Server.arch == arch)
     rows, following = paging.newest_first(session, query, Server.id, limit=limit, cursor=cursor)
-    return [tuple(row) for row in rows], following  # type: ignore[misc]
+    return [tuple(row) for row in rows], following
 
 
 def remove_unbegun(session: Session, request_id: uuid.UUID) -> None:

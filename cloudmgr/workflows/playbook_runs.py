@@ -353,12 +353,12 @@ def _settle(
     server.activated_at = server.activated_at or clock.now()
     server.lease_start = server.lease_start or clock.today()
     servers.move(session, server, ServerPhase.ACTIVE, actor=SYSTEM.username, change="active")
-    text = (
+    ready = (
         N_("{name} is ready (configuration rehearsed, not applied).")
         if run.rehearsed
         else N_("{name} is configured and ready.")
     )
-    _tell(session, run, server, Message(text, {"name": server.name}), "step")
+    _tell(session, run, server, Message(ready, {"name": server.name}), "step")
     _audit_server(session, server, organization, Event.VM_ACTIVATE, rehearsed=run.rehearsed)
 
 

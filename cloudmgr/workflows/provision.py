@@ -105,7 +105,7 @@ def _await_running(server_id: str, placed: dict[str, Any]) -> Outcome:
     deadline = DBOS.run_step({"name": "deadline"}, lambda: time.time() + settings.boot_timeout_s)
     misses = 0
     while True:
-        seen = call("await_running", look, server_id, placed["backend"])
+        seen: Outcome = call("await_running", look, server_id, placed["backend"])
         if seen["ok"]:
             server = seen["result"]
             if server is None:

@@ -6,7 +6,7 @@ right when it is done again. `reach` marks points at which proofs end the proces
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from dbos import DBOS
 from sqlmodel import Session
@@ -34,7 +34,7 @@ def write(name: str, change: Callable[..., Any], *args: Any) -> Any:
     """Run `change(session, *args)` in one transaction, recorded with it: exactly once. Returns its JSON-able result."""
 
     def body() -> Any:
-        session: Session = runtime().datasource.sql_session()
+        session = cast("Session", runtime().datasource.sql_session())
         begin_immediate(session)
         result = change(session, *args)
         reach(f"{name}:inside")
