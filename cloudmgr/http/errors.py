@@ -175,7 +175,7 @@ def _on_validation(request: Request, error: Exception) -> Response:
     if found and request.path_params and all(str(e["loc"][0]) == "path" for e in _errors_of(error)):
         return told(request, Problem(404, "not_found", Message(N_("There is no such object."))))
     context_of(request).log["fields"] = [finding["field"] for finding in found][:20]
-    message = Message(N_("{count} places in the input need correction."), {"count": len(found)})
+    message = Message(N_("The input needs correction in {count} place(s)."), {"count": len(found)})
     return told(request, Problem(STATUS["invalid"], "invalid", message, found))
 
 
