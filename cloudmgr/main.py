@@ -29,6 +29,7 @@ from cloudmgr.http.metrics import Metrics
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import make_engine
 from cloudmgr.worker import Worker
+from web import app as console
 from web.assets import Assets
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -39,6 +40,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.servers.router,
     cloudmgr.api.requests.router,
     cloudmgr.api.playbooks.router,
+    *console.ROUTERS,
 )
 """Everything that answers. The guard test walks these with every role."""
 
@@ -85,6 +87,7 @@ def create_app(settings: Settings, *, engine: sa.Engine | None = None) -> FastAP
     app.mount("/static", Assets(), name="static")
     errors.install(app)
     schema.install(app)
+    console.install(app)
     _add_layers(app, settings)
     return app
 

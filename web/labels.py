@@ -27,7 +27,7 @@ from cloudmgr.domain.phases import (
 NOT_COLLECTED = N_("Not collected")
 """Shown for whatever is not known: never a zero, never an empty cell."""
 
-_REQUEST_PHASE = {
+_REQUEST_PHASE: Mapping[str, str] = {
     RequestPhase.DRAFT: N_("Draft"),
     RequestPhase.SUBMITTED: N_("Submitted"),
     RequestPhase.IN_REVIEW: N_("In review"),
@@ -41,7 +41,8 @@ _REQUEST_PHASE = {
     RequestPhase.FAILED: N_("Provisioning failed"),
 }
 
-_RETIRE_PHASE = _REQUEST_PHASE | {
+_RETIRE_PHASE: Mapping[str, str] = {
+    **_REQUEST_PHASE,
     RequestPhase.APPROVED: N_("Approved, waiting to be retired"),
     RequestPhase.FULFILLING: N_("Being retired"),
     RequestPhase.FULFILLED: N_("Retired"),
@@ -49,7 +50,7 @@ _RETIRE_PHASE = _REQUEST_PHASE | {
     RequestPhase.FAILED: N_("Retiring failed"),
 }
 
-_EVENT = {
+_EVENT: Mapping[str, str] = {
     Event.LOGIN: N_("Sign in"),
     Event.LOGOUT: N_("Sign out"),
     Event.SESSION_EXPIRED: N_("Session expired"),
@@ -262,6 +263,44 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "network_zone": N_("network zone"),
         "is_xinchuang": N_("Xinchuang"),
         "environment": N_("environment"),
+    },
+    "notice": {
+        "submitted": N_("Submitted. It is now waiting for approval."),
+        "saved": N_("Saved."),
+        "withdrawn": N_("Withdrawn; the quota it held is free again."),
+        "retried": N_("What failed is being tried again."),
+        "approved": N_("Approved; provisioning begins."),
+        "returned": N_("Returned to the requester for correction."),
+        "rejected": N_("Refused; the requester can read why."),
+        "asked": N_("The action was sent to the cloud; the state is updated once it answers."),
+        "limits": N_("The limits were set."),
+        "password": N_("The password was changed; other sessions were ended."),
+        "signed_out": N_("You are signed out."),
+        "expired": N_("Please sign in to go on."),
+        "granted": N_("The role was granted."),
+        "revoked": N_("The role was revoked."),
+        "unlocked": N_("The account was unlocked."),
+    },
+    "field": {
+        "project": N_("Information system"),
+        "purpose": N_("Purpose"),
+        "env": N_("Environment"),
+        "network_zone": N_("Network zone"),
+        "lease_end": N_("Lease ends"),
+        "lease_reason": N_("Reason for a long term"),
+        "owner.name": N_("Responsible person"),
+        "owner.phone": N_("Phone"),
+        "ssh_keys": N_("SSH public keys"),
+        "servers": N_("Servers"),
+        "name": N_("Name"),
+        "count": N_("How many"),
+        "flavor": N_("Flavor"),
+        "image": N_("Image"),
+        "arch": N_("Architecture"),
+        "data_disk_gib": N_("Data disk (GiB)"),
+        "purpose_kind": N_("Used as"),
+        "spread": N_("Keep apart"),
+        "backend": N_("Cloud platform"),
     },
     "yes_no": {"true": N_("Yes"), "false": N_("No")},
     "step": {

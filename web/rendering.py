@@ -1,5 +1,6 @@
 """Turning a template and plain values into a page: one Jinja environment a language, nothing computed in templates."""
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cloudmgr import i18n
-from cloudmgr.domain.messages import Message, N_
+from cloudmgr.domain.messages import N_, Message
 from web import formats, labels
 from web.assets import asset
 
@@ -79,6 +80,12 @@ class Words:
             message = Message.from_json(message)
         return message.render(self._translate)
 
+    def field(self, path: str) -> str:
+        """Return a form field in words: `servers[0].count` is `Group 1, how many`."""
+        row = _ROW.match(path)
+        name = self.label("field", row[2] if row else path)
+        return self.translate(N_("Group {number}, {field}"), number=int(row[1]) + 1, field=name) if row else name
+
     def known(self, value: object) -> object:
         """Return the value, or the word for what is not known: never a zero, never nothing."""
         return self._translate(labels.NOT_COLLECTED) if value is None or value in ("", [], ()) else value
@@ -96,6 +103,8 @@ class Words:
             parts.append(f"{self.label('dimension', name)}: {self.label(vocabulary, value) if vocabulary else value}")
         return self.translate(N_("{resource} ({conditions})"), resource=word, conditions=", ".join(parts))
 
+
+_ROW = re.compile(r"servers\[([0-9]+)\]\.(.+)")
 
 _DIMENSION_WORDS = {
     "arch": "architecture",

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +59,7 @@ class Hub:
         self._readers.add(reader)
         return reader
 
-    async def read(self, reader: Reader, translate: Translator) -> AsyncIterator[bytes]:
+    async def read(self, reader: Reader, write: Callable[[RequestEvent], bytes]) -> AsyncIterator[bytes]:
         """Yield server-sent events until the request has come to its end, the reader goes away, or the stream is old."""
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll())
@@ -76,7 +76,7 @@ class Hub:
                     yield b"event: end\ndata: {}\n\n"
                     return
                 for event in events:
-                    yield encode(event, translate)
+                    yield write(event)
         finally:
             self._readers.discard(reader)
 
@@ -140,12 +140,19 @@ def hub_of(app: FastAPI) -> Hub:
     return hub
 
 
-def event_stream(app: FastAPI, request_id: uuid.UUID, last: int, translate: Translator) -> StreamingResponse:
-    """Answer with a request's progress from behind event `last`, live."""
+def event_stream(
+    app: FastAPI,
+    request_id: uuid.UUID,
+    last: int,
+    translate: Translator,
+    *,
+    write: Callable[[RequestEvent], bytes] | None = None,
+) -> StreamingResponse:
+    """Answer with a request's progress from behind event `last`, live; `write` gives an event another form than JSON."""
     hub = hub_of(app)
     reader = hub.open(request_id, last)
     return StreamingResponse(
-        hub.read(reader, translate),
+        hub.read(reader, write or (lambda event: encode(event, translate))),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

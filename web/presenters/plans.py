@@ -7,18 +7,10 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.domain.placement import Verdict
 from cloudmgr.services.plans import EntryPlan, Plan
 from web import formats
-from web.presenters.quota import Bar, in_order
+from web.presenters.quota import Bar, Level, in_order
 from web.rendering import Words
 
 _SHOWN = ("vcpus", "memory_mib", "disk_gib")
-
-
-@dataclass(frozen=True, slots=True)
-class PlanLevel:
-    """One account of the chain."""
-
-    name: str
-    bars: list[Bar]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +44,7 @@ class PlanPanel:
     """What the panel shows."""
 
     totals: list[tuple[str, int]]
-    levels: list[PlanLevel]
+    levels: list[Level]
     entries: list[EntryLine]
     warnings: list[str]
     refusals: list[str]
@@ -64,7 +56,7 @@ def panel(words: Words, plan: Plan) -> PlanPanel:
     return PlanPanel(
         totals=[(key, plan.totals[key]) for key in in_order(plan.totals) if plan.totals[key]],
         levels=[
-            PlanLevel(
+            Level(
                 level.name,
                 sorted_bars(
                     [

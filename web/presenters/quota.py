@@ -1,7 +1,8 @@
 """Quota numbers as bars: shares in percent of what is drawn, and whether what is asked fits."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 PLAIN_ORDER = ("servers", "vcpus", "memory_mib", "disk_gib", "ip_addresses", "public_ips", "volumes", "snapshots")
 
@@ -70,6 +71,41 @@ def bars(
     keys = sorted({*limits, *used, *reserved}, key=_order)
     made = [Bar(key, limits.get(key), used.get(key, 0), reserved.get(key, 0)) for key in keys]
     return [bar for bar in made if not only_limited or bar.limit is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One account of a chain, with its bars."""
+
+    name: str
+    bars: list[Bar]
+
+
+class Usage(Protocol):
+    """What is read of an account."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def limits(self) -> Mapping[str, int | None]: ...
+    @property
+    def used(self) -> Mapping[str, int]: ...
+    @property
+    def reserved(self) -> Mapping[str, int]: ...
+
+
+def weighed(usage: Iterable[Usage], taken: Mapping[str, int]) -> list[Level]:
+    """Return every level with what a request takes told apart from what others hold. Only plain keys are told apart:
+    of a narrowed one a request may take a part.
+    """
+    levels = []
+    for account in usage:
+        shown = []
+        for bar in bars(account.limits, account.used, account.reserved, only_limited=True):
+            own = min(taken.get(bar.key, 0), bar.reserved)
+            shown.append(replace(bar, reserved=bar.reserved - own, asked=own or None))
+        levels.append(Level(account.name, shown))
+    return levels
 
 
 def ratio_pct(limit: int | None, of_children: int | None) -> int | None:

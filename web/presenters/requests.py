@@ -13,7 +13,7 @@ from cloudmgr.services.requests import RequestRow, RequestView
 from web.presenters import words as phrases
 from web.rendering import Words
 
-MOVING = frozenset({RequestPhase.APPROVED, RequestPhase.FULFILLING})
+MOVING = frozenset({RequestPhase.IN_REVIEW, RequestPhase.APPROVED, RequestPhase.FULFILLING})
 """Phases in which a page follows the request live."""
 
 
@@ -141,7 +141,7 @@ def page(words: Words, view: RequestView, *, may_read_personal: bool) -> Request
             zone=(zone.title or zone.name) if zone else "",
             size=f"{flavor.name}" + (f" + {server.data_disk_gib} GiB" if server.data_disk_gib else ""),
             rehearsed=server.rehearsed,
-            failure=words.told(server.failure),
+            failure=phrases.failure(words, server.failure),
         )
         for server, _, _, flavor, _, zone, _ in view.servers
     ]
@@ -162,7 +162,7 @@ def page(words: Words, view: RequestView, *, may_read_personal: bool) -> Request
         owner=phrases.owner(request, may_read=may_read_personal),
         key_names=", ".join(_key_name(key) for key in request.ssh_keys),
         submitted_at=request.submitted_at,
-        refusal=words.told(request.refusal),
+        refusal=phrases.failure(words, request.refusal),
         rehearses=any(server.rehearsed for server in servers),
         has_handover=request.kind == "create"
         and any(server.phase in (ServerPhase.ACTIVE, ServerPhase.SUSPENDED) for server in servers),
@@ -179,11 +179,17 @@ def event_line(words: Words, event: RequestEvent) -> EventLine:
         id=event.id or 0,
         at=event.at,
         kind=event.kind,
-        text=words.told(event.message),
+        text=_task(words, event) if state else words.told(event.message),
         failed=bool(event.data.get("failed")) or state in ("failed", "unreachable"),
         task_state=state,
         rehearsed=bool(event.data.get("rehearsed")),
     )
+
+
+def _task(words: Words, event: RequestEvent) -> str:
+    """A task's state is a badge of its own: the text is where and what."""
+    params = event.message.get("params", {})
+    return " · ".join(part for part in (str(params.get("server", "")), words.told(params.get("task"))) if part)
 
 
 def is_live(phase: str) -> bool:

@@ -168,7 +168,7 @@ def page(words: Words, row: ServerRow, *, may_read_personal: bool, may_know_host
         owner=phrases.owner(server, may_read=may_read_personal),
         request_id=server.request_id,
         guest=" · ".join(str(server.guest[key]) for key in ("os", "kernel", "arch") if server.guest.get(key)),
-        failure=words.told(server.failure),
+        failure=phrases.failure(words, server.failure),
         failed_step=server.failed_step,
         rehearsed=server.rehearsed,
     )

@@ -1,7 +1,8 @@
 """Small phrases made of several facts: sizes, addresses, leases, people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
 from cloudmgr.domain.masking import mask_phone
 from cloudmgr.domain.messages import N_
@@ -37,3 +38,8 @@ def owner(item: Server | ResourceRequest, *, may_read: bool) -> str:
 def joined(values: Sequence[str]) -> str:
     """Return a list as people read it."""
     return "、".join(values)
+
+
+def failure(words: Words, stored: Mapping[str, Any] | None) -> str:
+    """Return why something failed, from how it was stored; empty when nothing did."""
+    return words.told(stored.get("message") or "") if stored else ""

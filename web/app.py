@@ -1,0 +1,42 @@
+"""The console's routers, and what it adds to the application: its pages for errors."""
+
+from fastapi import APIRouter, FastAPI
+
+from web.errors import error_page
+from web.pages import (
+    approvals,
+    audit,
+    catalogue,
+    events,
+    home,
+    inventory,
+    login,
+    projects,
+    quotas,
+    request_form,
+    requests,
+    servers,
+    users,
+)
+
+ROUTERS: tuple[APIRouter, ...] = (
+    login.router,
+    home.router,
+    request_form.router,
+    requests.router,
+    events.router,
+    approvals.router,
+    servers.router,
+    quotas.router,
+    catalogue.router,
+    inventory.router,
+    projects.router,
+    users.router,
+    audit.router,
+)
+"""Every page. `request_form` stands before `requests`: its /requests/new is no id."""
+
+
+def install(app: FastAPI) -> None:
+    """Let errors be told as pages where a browser asks for one."""
+    app.state.error_page = error_page

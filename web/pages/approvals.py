@@ -1,0 +1,94 @@
+"""Approvals: the queue, and one request beside what it takes of every quota."""
+
+import uuid
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from cloudmgr.domain import access
+from cloudmgr.domain.access import Action
+from cloudmgr.domain.events import Event
+from cloudmgr.domain.messages import N_
+from cloudmgr.http.routes import page_router, rule
+from cloudmgr.services import approvals, requests
+from cloudmgr.services.request_inputs import Decide
+from web.desk import Desk, DeskDep, FormDep, command, go, texts
+from web.forms import Form
+from web.presenters import requests as lines
+from web.presenters.quota import Level, weighed
+
+router = page_router()
+
+AGREED = N_("Agreed")
+_SHOWN = ("comment", "decision")
+_DONE: Mapping[str, str] = {"approve": "approved", "return": "returned", "reject": "rejected"}
+
+
+@router.get("/approvals", openapi_extra=rule(Action.REQUEST_DECIDE))
+def show_queue(desk: DeskDep) -> Response:
+    """List what waits for the reader's decision, the oldest first."""
+    access.require(desk.actor, Action.REQUEST_DECIDE)
+    rows = approvals.list_decidable(desk.session, desk.actor)
+    shown = [lines.line((request, project, organization, person)) for request, _, project, organization, person in rows]
+    return desk.page("pages/approvals.html", lines=shown, first="", next="")
+
+
+@router.get("/approvals/{request_id}", openapi_extra=rule(Action.REQUEST_DECIDE))
+def show(desk: DeskDep, request_id: uuid.UUID) -> Response:
+    """Show one request to decide on."""
+    access.require(desk.actor, Action.REQUEST_DECIDE)
+    return _Sheet(desk, request_id).page(Form({"comment": desk.words.translate(AGREED)}), 200)
+
+
+@router.post(
+    "/approvals/{request_id}",
+    openapi_extra=rule(Action.REQUEST_READ, event=Event.REQUEST_APPROVE, object_type="request", remembers=False),
+)
+def decide(desk: DeskDep, request_id: uuid.UUID, sent: FormDep) -> Response:
+    """Record the decision."""
+    typed = texts(sent)
+    values = {"comment": typed.get("comment", "")}
+    sheet = _Sheet(desk, request_id)
+    decision = typed.get("decision", "")
+    is_default = values["comment"].strip() == desk.words.translate(AGREED)
+    comment = "" if decision != "approve" and is_default else values["comment"]  # "agreed" is no reason to refuse
+    try:
+        wanted = command(Decide, {"decision": decision, "comment": comment})
+    except ValidationError as error:
+        return desk.invalid(sheet.page, values, error, _SHOWN)
+    desk.on_refusal(sheet.page, values, _SHOWN)
+    approvals.decide(desk.session, desk.actor, request_id, wanted)
+    return go(f"/requests/{request_id}", done=_DONE[wanted.decision])
+
+
+class _Sheet:
+    """The page of one decision, read before anything is decided."""
+
+    def __init__(self, desk: Desk, request_id: uuid.UUID) -> None:
+        view = requests.get_request(desk.session, desk.actor, request_id)
+        self._desk = desk
+        self._view = lines.page(
+            desk.words, view, may_read_personal=desk.may(Action.PERSONAL_READ, view.organization.path)
+        )
+        self._levels: list[Level] = []
+        if view.request.kind == "create" and desk.may(Action.QUOTA_READ, view.organization.path):
+            weighing = approvals.weigh(desk.session, desk.actor, request_id)
+            self._levels = weighed(weighing.usage, weighing.taken)
+        queue = approvals.list_decidable(desk.session, desk.actor)
+        self._may_decide = any(row[0].id == request_id for row in queue)
+        self._is_own = view.request.requester_id == desk.actor.user_id
+
+    def page(self, form: Form, status: int) -> Response:
+        """Draw it."""
+        own = N_("You cannot decide on your own request; another person with the role must.")
+        other = N_("There is nothing here for you to decide: it was decided already, or another role decides.")
+        return self._desk.page(
+            "pages/approval.html",
+            status,
+            view=self._view,
+            form=form,
+            levels=self._levels,
+            may={"decide": self._may_decide},
+            why_not=self._desk.words.translate(own if self._is_own else other),
+        )

@@ -1,0 +1,191 @@
+"""Servers: the list, one server, its power, and asking for its end."""
+
+import uuid
+from dataclasses import dataclass
+
+from fastapi import Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from cloudmgr.domain import access
+from cloudmgr.domain.access import Action
+from cloudmgr.domain.architectures import Architecture
+from cloudmgr.domain.errors import InvalidInput
+from cloudmgr.domain.events import Event
+from cloudmgr.domain.messages import N_
+from cloudmgr.domain.phases import ServerPhase
+from cloudmgr.http.routes import page_router, rule
+from cloudmgr.services import requests, servers
+from cloudmgr.services.request_inputs import PowerAction, RetireRequest
+from cloudmgr.services.servers import ServerRow
+from web.desk import Desk, DeskDep, FormDep, command, go, texts
+from web.forms import Form
+from web.lists import PAGE, cursor_of, filters_of, pages
+from web.presenters import servers as lines
+from web.presenters import words as phrases
+
+router = page_router()
+
+_STANDING = (ServerPhase.ACTIVE, ServerPhase.SUSPENDED, ServerPhase.FAILED)
+_SWITCHED = (ServerPhase.ACTIVE, ServerPhase.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherServer:
+    """A server that could go together with this one."""
+
+    id: uuid.UUID
+    name: str
+    size: str
+    chosen: bool
+
+
+@router.get("/servers", openapi_extra=rule(Action.SERVER_READ))
+def show_list(request: Request, desk: DeskDep) -> Response:
+    """List the servers the reader may see."""
+    filters = filters_of(request, "name", "phase", "arch")
+    if filters.get("phase") not in {None, *ServerPhase} or filters.get("arch") not in {None, *Architecture}:
+        raise InvalidInput(N_("There is no such state."), field="phase")
+    rows, following = servers.list_servers(
+        desk.session,
+        desk.actor,
+        phases=[filters["phase"]] if "phase" in filters else (),
+        name=filters.get("name"),
+        arch=filters.get("arch"),
+        include_retired=filters.get("phase") == ServerPhase.RETIRED,
+        limit=PAGE,
+        cursor=cursor_of(request),
+    )
+    label = desk.words.label
+    return desk.page(
+        "pages/servers.html",
+        form=Form(filters),
+        lines=[lines.line(desk.words, row) for row in rows],
+        phases=[(phase, label("server_phase", phase)) for phase in ServerPhase],
+        archs=[(arch, label("architecture", arch)) for arch in Architecture],
+        filtered=bool(filters),
+        may_request=desk.may(Action.REQUEST_MAKE),
+        **pages(request, filters, following),
+    )
+
+
+@router.get("/servers/{server_id}", openapi_extra=rule(Action.SERVER_READ))
+def show(desk: DeskDep, server_id: uuid.UUID) -> Response:
+    """Show one server."""
+    return _Sheet(desk, server_id).page(Form(), 200)
+
+
+@router.post(
+    "/servers/{server_id}/actions",
+    openapi_extra=rule(Action.SERVER_POWER, event=Event.VM_REBOOT, object_type="server", remembers=False),
+)
+def act(desk: DeskDep, server_id: uuid.UUID, sent: FormDep) -> Response:
+    """Ask for a power action."""
+    sheet = _Sheet(desk, server_id)
+    try:
+        wanted = command(PowerAction, {"action": texts(sent).get("action", "")})
+    except ValidationError as error:
+        return desk.invalid(sheet.page, {}, error, ())
+    desk.on_refusal(sheet.page, {}, ())
+    servers.act(desk.session, desk.actor, server_id, wanted)
+    return go(f"/servers/{server_id}", done="asked")
+
+
+@router.get("/servers/{server_id}/retire", openapi_extra=rule(Action.REQUEST_MAKE))
+def show_retire(desk: DeskDep, server_id: uuid.UUID) -> Response:
+    """Show the form that asks for a server's end."""
+    access.require(desk.actor, Action.REQUEST_MAKE)
+    return _Retirement(desk, server_id, frozenset()).page(Form(), 200)
+
+
+@router.post(
+    "/servers/{server_id}/retire",
+    openapi_extra=rule(Action.REQUEST_MAKE, event=Event.REQUEST_SUBMIT, object_type="request", remembers=False),
+)
+def retire(desk: DeskDep, server_id: uuid.UUID, sent: FormDep) -> Response:
+    """Submit the request for a server's end."""
+    access.require(desk.actor, Action.REQUEST_MAKE)
+    typed = texts(sent)
+    also = [str(value) for value in sent.getlist("also")][:199]
+    sheet = _Retirement(desk, server_id, frozenset(also))
+    values = {"purpose": typed.get("purpose", "")}
+    payload = {
+        "kind": "retire",
+        "project": str(sheet.project_id),
+        "purpose": values["purpose"],
+        "servers": [str(server_id), *also],
+    }
+    try:
+        wanted = command(RetireRequest, payload)
+    except ValidationError as error:
+        return desk.invalid(sheet.page, values, error, ("purpose",))
+    desk.on_refusal(sheet.page, values, ("purpose",))
+    made = requests.submit_new(desk.session, desk.actor, wanted)
+    return go(f"/requests/{made.id}", done="submitted")
+
+
+class _Sheet:
+    """The page of one server, read before anything is done to it."""
+
+    def __init__(self, desk: Desk, server_id: uuid.UUID) -> None:
+        row = servers.get_server(desk.session, desk.actor, server_id)
+        server, _, organization, _, _, _, backend = row
+        self._desk = desk
+        self._server = arranged(desk, row)
+        stands = server.phase in _SWITCHED and server.native_ref is not None
+        has_power = backend is not None and "power" in backend.capabilities
+        may = stands and has_power and desk.may(Action.SERVER_POWER, organization.path)
+        self._actions = _offered(server.state) if may else ()
+        self._may_retire = (
+            desk.may(Action.REQUEST_MAKE, organization.path)
+            and server.phase in _STANDING
+            and server.retire_request_id is None
+        )
+
+    def page(self, form: Form, status: int) -> Response:
+        """Draw it."""
+        return self._desk.page(
+            "pages/server.html",
+            status,
+            server=self._server,
+            actions=self._actions,
+            may_retire=self._may_retire,
+            form=form,
+        )
+
+
+class _Retirement:
+    """The form for a server's end."""
+
+    def __init__(self, desk: Desk, server_id: uuid.UUID, chosen: frozenset[str]) -> None:
+        row = servers.get_server(desk.session, desk.actor, server_id)
+        self.project_id = row[1].id
+        self._desk = desk
+        self._server = arranged(desk, row)
+        others, _ = servers.list_servers(desk.session, desk.actor, phases=_STANDING, project_id=row[1].id, limit=200)
+        self._others = [
+            OtherServer(other[0].id, other[0].name, phrases.size(other[0]), str(other[0].id) in chosen)
+            for other in others
+            if other[0].id != server_id and other[0].retire_request_id is None
+        ]
+
+    def page(self, form: Form, status: int) -> Response:
+        """Draw it."""
+        return self._desk.page("pages/retire.html", status, server=self._server, others=self._others, form=form)
+
+
+def arranged(desk: Desk, row: ServerRow) -> lines.ServerPage:
+    """Arrange a server for this reader."""
+    path = row[2].path
+    return lines.page(
+        desk.words,
+        row,
+        may_read_personal=desk.may(Action.PERSONAL_READ, path),
+        may_know_host=desk.may(Action.CAPACITY_READ, path),
+    )
+
+
+def _offered(state: str) -> tuple[str, ...]:
+    if state == "running":
+        return ("stop", "reboot")
+    return ("start",) if state == "stopped" else ("start", "stop", "reboot")

@@ -1,0 +1,123 @@
+"""The request form: what was typed, as the body the API takes; and the choices its lists offer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from cloudmgr.domain import clock
+from cloudmgr.domain.access import Action
+from cloudmgr.domain.phases import Environment, PurposeKind, Spread
+from cloudmgr.services import catalogue, projects
+from cloudmgr.services.projects import ProjectFilter
+from web import formats
+from web.desk import Desk
+from web.forms import lines, row_indices, text_of, whole
+from web.lists import every
+
+Choices = list[tuple[str, str]]
+_PLAIN = ("project", "purpose", "env", "network_zone", "lease_end", "lease_reason")
+_ROW = ("name", "flavor", "image", "arch", "purpose_kind", "spread", "backend")
+_ROW_NUMBERS = ("count", "data_disk_gib")
+_MOST, _LEASE_DAYS = 200, 3 * 365
+
+
+@dataclass(frozen=True, slots=True)
+class FormChoices:
+    """What the form's lists offer, as plain text."""
+
+    projects: Choices
+    environments: Choices
+    network_zones: Choices
+    flavors: Choices
+    images: Choices
+    architectures: Choices
+    purposes: Choices
+    spreads: Choices
+    backends: Choices
+    first_day: str
+    last_day: str
+
+
+def choices(desk: Desk) -> FormChoices:
+    """Read everything that can be chosen by this reader."""
+    session, actor, label = desk.session, desk.actor, desk.words.label
+    own = every(lambda at: projects.list_projects(session, actor, ProjectFilter(), limit=_MOST, cursor=at))
+    mine = [view for view in own if view.project.is_active and actor.may(Action.REQUEST_MAKE, view.organization.path)]
+    zones = every(lambda at: catalogue.list_zones(session, actor, limit=_MOST, cursor=at))
+    flavors = every(lambda at: catalogue.list_flavors(session, actor, limit=_MOST, cursor=at))
+    images = every(lambda at: catalogue.list_images(session, actor, limit=_MOST, cursor=at))
+    network_zones = every(lambda at: catalogue.list_network_zones(session, actor, limit=_MOST, cursor=at))
+    backends = every(lambda at: catalogue.list_backends(session, actor, limit=_MOST, cursor=at))
+    today = clock.today()
+    return FormChoices(
+        projects=sorted(
+            ((str(view.project.id), f"{view.organization.name} · {view.project.name}") for view in mine), key=lambda pair: pair[1]
+        ),
+        environments=[(each, label("environment", each)) for each in Environment],
+        network_zones=[(zone.name, zone.name if desk.language == "zh_CN" else zone.name_en or zone.name) for zone in network_zones if zone.is_active],
+        flavors=[
+            (flavor.name, f"{flavor.name} ({flavor.vcpus} vCPU, {formats.amount(flavor.memory_mib, 'memory_mib')})")
+            for flavor in sorted(flavors, key=lambda each: (each.vcpus, each.memory_mib))
+            if flavor.is_active
+        ],
+        images=sorted(
+            (view.image.name, f"{view.image.title} ({', '.join(sorted({each.arch for each in view.variants}))})")
+            for view in images
+            if view.image.is_active and view.variants
+        ),
+        architectures=[(arch, label("architecture", arch)) for arch in sorted({view.zone.arch for view in zones})],
+        purposes=[(each, label("purpose_kind", each)) for each in PurposeKind],
+        spreads=[(each, label("spread", each)) for each in Spread],
+        backends=[(view.backend.name, view.backend.title or view.backend.name) for view in backends if view.backend.is_enabled],
+        first_day=formats.day(today + timedelta(days=1)),
+        last_day=formats.day(today + timedelta(days=_LEASE_DAYS)),
+    )  # fmt: skip
+
+
+def body(typed: Mapping[str, str]) -> dict[str, Any]:
+    """Return the body of a create request; what was left empty is left out and takes its default."""
+    payload: dict[str, Any] = {"kind": "create", **text_of(typed, *_PLAIN)}
+    if typed.get("lease_long_term"):
+        payload["lease_long_term"] = True
+        payload.pop("lease_end", None)
+    owner = {
+        name: typed[f"owner.{name}"].strip() for name in ("name", "phone") if typed.get(f"owner.{name}", "").strip()
+    }
+    if owner:
+        payload["owner"] = owner
+    if keys := lines(typed.get("ssh_keys", "")):
+        payload["ssh_keys"] = keys
+    payload["servers"] = [_row(typed, f"servers[{index}].") for index in row_indices(typed, "servers")]
+    return payload
+
+
+def _row(typed: Mapping[str, str], at: str) -> dict[str, Any]:
+    row: dict[str, Any] = {name: typed[at + name].strip() for name in _ROW if typed.get(at + name, "").strip()}
+    row |= {name: whole(typed[at + name]) for name in _ROW_NUMBERS if typed.get(at + name, "").strip()}
+    return row
+
+
+def shown_fields(rows: list[int]) -> list[str]:
+    """Return the names of the fields the form shows, for sorting refusals onto them."""
+    fixed = ["project", "purpose", "env", "network_zone", "lease_end", "lease_long_term", "lease_reason"]
+    fixed += ["owner.name", "owner.phone", "ssh_keys", "servers"]
+    return fixed + [f"servers[{row}].{name}" for row in rows for name in (*_ROW, *_ROW_NUMBERS)]
+
+
+def renumbered(typed: Mapping[str, str], *, without: int | None = None) -> dict[str, str]:
+    """Return the form with its rows numbered 0, 1, 2 …, one left out: positions and field names agree again."""
+    kept = [index for index in row_indices(typed, "servers") if index != without]
+    values = {name: value for name, value in typed.items() if not name.startswith("servers[")}
+    for new, old in enumerate(kept):
+        at = f"servers[{old}]."
+        values |= {f"servers[{new}].{name[len(at) :]}": value for name, value in typed.items() if name.startswith(at)}
+    return values
+
+
+def with_new_row(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the form with one more group, filled with the usual."""
+    index = len(row_indices(values, "servers"))
+    at = f"servers[{index}]."
+    usual = {"name": "", "count": "1", "purpose_kind": "app", "spread": "host", "data_disk_gib": "0"}
+    return {**values, **{at + name: value for name, value in usual.items()}}
