@@ -15,6 +15,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import cloudmgr
 import cloudmgr.api.audit
+import cloudmgr.api.exports
+import cloudmgr.api.inventory
 import cloudmgr.api.ops
 import cloudmgr.api.playbooks
 import cloudmgr.api.requests
@@ -40,6 +42,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.servers.router,
     cloudmgr.api.requests.router,
     cloudmgr.api.playbooks.router,
+    cloudmgr.api.inventory.router,
+    cloudmgr.api.exports.router,
     *console.ROUTERS,
 )
 """Everything that answers. The guard test walks these with every role."""

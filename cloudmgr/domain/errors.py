@@ -165,3 +165,15 @@ class Overloaded(Refusal):
     """Too busy now; try again shortly."""
 
     code = "overloaded"
+
+
+class UnsupportedFormat(Refusal):
+    """A file format that is not offered."""
+
+    code = "unsupported_format"
+
+
+class AsOfUnavailable(Refusal):
+    """The inventory of that moment cannot be told."""
+
+    code = "as_of_unavailable"

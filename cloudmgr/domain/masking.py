@@ -15,3 +15,11 @@ def mask_phone(phone: str) -> str:
     if len(text) < _KEPT_HEAD + _KEPT_TAIL + 1:
         return _HIDDEN
     return text[:_KEPT_HEAD] + _HIDDEN + text[-_KEPT_TAIL:]
+
+
+def mask_name(name: str) -> str:
+    """Return a person's name with all but the first character hidden: 王芳 → 王*; a single character is hidden whole."""
+    text = name.strip()
+    if not text:
+        return ""
+    return text[0] + "*" * (len(text) - 1) if len(text) > 1 else "*"

@@ -61,6 +61,8 @@ STATUS: Mapping[str, int] = {
     "wrong_password": 422,
     "limit_omitted": 422,
     "arch_mismatch": 422,
+    "as_of_unavailable": 422,
+    "unsupported_format": 422,
     "classification_refused": 422,
     "idempotency_mismatch": 422,
     "locked": 423,

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -211,3 +212,8 @@ def snapshot(session: Session, server: Server) -> dict[str, Any]:
         "is_classified": project.is_classified,
         "ops_vendor": project.ops_vendor,
     }
+
+
+def first_version_at(session: Session) -> datetime | None:
+    """Return the moment of the first record any server has, None when there is none."""
+    return session.exec(select(ServerVersion.at).order_by(col(ServerVersion.id)).limit(1)).first()
