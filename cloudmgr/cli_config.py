@@ -1,0 +1,86 @@
+"""`cloudmgr config check`: everything that can be found wrong before a start."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+from pydantic import ValidationError
+
+from cloudmgr.adapters import crypto, migrate
+from cloudmgr.cli_support import CommandFailed, place_of
+from cloudmgr.domain.errors import Refusal
+from cloudmgr.domain.messages import N_, Message
+from cloudmgr.http import validation
+from cloudmgr.main import ListenerRefused, check_listener
+from cloudmgr.settings import Settings
+from cloudmgr.workflows.runtime import SHARED_KEYS
+from providers import registry
+from providers.errors import ProviderError
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+
+@app.callback()
+def config() -> None:
+    """Check the settings."""
+
+
+@app.command(epilog="Example: cloudmgr config check --data-dir /etc/cloudmgr")
+def check(ctx: typer.Context) -> None:
+    """Check settings file and environment, each backend by its driver's own model, listener, key file and schema.
+
+    Opens no connection to a backend: `cloudmgr backend check NAME` does.
+    """
+    place = place_of(ctx)
+    settings = place.settings()
+    found = [*_backends(settings), *_process(settings)]
+    if found:
+        raise CommandFailed(N_("The settings are not acceptable:"), found)
+    place.say(N_("The settings are good: {count} backends."), count=len(settings.backends))
+
+
+def _process(settings: Settings) -> Iterator[str | Message]:
+    try:
+        check_listener(settings)
+    except ListenerRefused as error:
+        yield str(error)
+    try:
+        crypto.load_key_file(settings.key_file)
+    except crypto.KeyFileRefused as error:
+        yield str(error)
+    try:
+        migrate.check(settings)
+    except Refusal as refusal:
+        yield refusal.message
+    for folder in settings.playbooks_dirs:
+        if not (folder / "catalog").is_dir():
+            yield Message(N_("playbooks_dirs: {folder} has no folder catalog/."), {"folder": str(folder)})
+
+
+def _backends(settings: Settings) -> Iterator[str | Message]:
+    names: set[Any] = set()
+    for index, section in enumerate(settings.backends):
+        at = f"backends[{index}]"
+        name = section.get("name")
+        missing = [key for key in ("name", "provider", "datacenter") if not section.get(key)]
+        if missing:
+            yield Message(N_("{at}: {keys} missing."), {"at": at, "keys": ", ".join(missing)})
+        if name in names:
+            yield Message(N_("{at}: the name {name} stands twice."), {"at": at, "name": name})
+        names.add(name)
+        if "provider" in section:
+            yield from _options(at, section)
+
+
+def _options(at: str, section: Any) -> Iterator[str | Message]:
+    try:
+        driver = registry.load(str(section["provider"]))
+    except ProviderError as error:
+        yield Message("{at}: {message}", {"at": at, "message": error.message})
+        return
+    try:
+        driver.Options.model_validate({key: value for key, value in section.items() if key not in SHARED_KEYS})
+    except ValidationError as error:
+        for each in validation.findings(error.errors(include_url=False, include_input=False)):
+            field = f"{at}.{each['field']}" if each["field"] else at
+            yield Message("{at}: {message}", {"at": field, "message": each["message"]})
