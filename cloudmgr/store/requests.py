@@ -192,7 +192,7 @@ def waiting_for(
         .join(Organization, col(ResourceRequest.organization_id) == col(Organization.id))
         .join(User, col(ResourceRequest.requester_id) == col(User.id))
         .where(
-            ApprovalStage.state == "open",
+            col(ApprovalStage.state) == "open",
             col(ResourceRequest.requester_id) != decider_id,
             sa.or_(
                 *(

@@ -1,0 +1,83 @@
+"""A process that has imported everything and forks one worker after another, so that a proof of a crash costs no imports.
+
+Reads one JSON order a line: {"data_dir", "url", "settings", "request", "kill_at", "occurrence", "timeout_s"}; forks a worker that
+runs until the request has come to rest; answers {"died_by": signal or null, "status": exit status, "points": [...]}.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+import uuid
+from pathlib import Path
+
+from cloudmgr.domain.phases import RequestPhase
+from sqlmodel import select
+
+from cloudmgr.models import Backend, ResourceRequest
+from cloudmgr.settings import load_settings
+from cloudmgr.store.db import make_engine, new_session
+from cloudmgr.worker import Worker
+from cloudmgr.workflows import engine, fulfil, playbook_runs, power, provision, retire, steps, sync
+from providers.simulated import provider  # noqa: F401 - imported so that forks need not
+
+RESTING = {RequestPhase.FULFILLED, RequestPhase.PARTLY_FULFILLED, RequestPhase.FAILED}
+_IMPORTED = (engine, fulfil, playbook_runs, power, provision, retire, sync)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        order = json.loads(line)
+        record = Path(order["data_dir"]) / "points"
+        record.unlink(missing_ok=True)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                status = work(order, record)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+        _, status = os.waitpid(child, 0)
+        died_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        points = record.read_text().split() if record.exists() else []
+        print(json.dumps({"died_by": died_by, "status": os.waitstatus_to_exitcode(status), "points": points}), flush=True)
+
+
+def work(order: dict, record: Path) -> int:
+    log = (Path(order["data_dir"]) / "worker.log").open("a")
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    settings = load_settings(Path(order["data_dir"]), **order["settings"])
+    seen: dict[str, int] = {}
+
+    def probe(point: str) -> None:
+        seen[point] = seen.get(point, 0) + 1
+        with record.open("a") as file:
+            file.write(point + "\n")
+        if point == order.get("kill_at") and seen[point] == order.get("occurrence", 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    steps.listen(probe)
+    worker = Worker(settings)
+    worker.start()
+    engine_ = make_engine(settings.database_url)
+    deadline = time.monotonic() + order.get("timeout_s", 60)
+    while time.monotonic() < deadline:
+        with new_session(engine_) as session:
+            request = session.get_one(ResourceRequest, uuid.UUID(order["request"])) if order.get("request") else None
+            seen_all = all(backend.health == "ok" for backend in session.exec(select(Backend)))
+        if (request is None and seen_all) or (request and request.phase in RESTING and request.finished_at and worker.is_idle()):
+            worker.stop(wait_s=2)
+            return 0
+        time.sleep(0.05)
+    return 3
+
+
+if __name__ == "__main__":
+    main()
