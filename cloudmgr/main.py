@@ -15,14 +15,19 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import cloudmgr
 import cloudmgr.api.audit
+import cloudmgr.api.catalogue
 import cloudmgr.api.exports
 import cloudmgr.api.inventory
 import cloudmgr.api.ops
+import cloudmgr.api.organizations
 import cloudmgr.api.playbooks
+import cloudmgr.api.projects
+import cloudmgr.api.quotas
 import cloudmgr.api.requests
 import cloudmgr.api.servers
 import cloudmgr.api.sessions
 import cloudmgr.api.users
+import web.app
 from cloudmgr.adapters import migrate
 from cloudmgr.http import errors, logging, schema
 from cloudmgr.http.edge import EdgeMiddleware
@@ -38,12 +43,17 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.ops.router,
     cloudmgr.api.sessions.router,
     cloudmgr.api.users.router,
+    cloudmgr.api.organizations.router,
+    cloudmgr.api.projects.router,
+    cloudmgr.api.catalogue.router,
+    cloudmgr.api.quotas.router,
     cloudmgr.api.audit.router,
     cloudmgr.api.servers.router,
     cloudmgr.api.requests.router,
     cloudmgr.api.playbooks.router,
     cloudmgr.api.inventory.router,
     cloudmgr.api.exports.router,
+    *web.app.ROUTERS,
     *console.ROUTERS,
 )
 """Everything that answers. The guard test walks these with every role."""
@@ -90,6 +100,7 @@ def create_app(settings: Settings, *, engine: sa.Engine | None = None) -> FastAP
         app.include_router(router)
     app.mount("/static", Assets(), name="static")
     errors.install(app)
+    web.app.install(app)
     schema.install(app)
     console.install(app)
     _add_layers(app, settings)
@@ -118,15 +129,15 @@ def check_listener(settings: Settings) -> None:
     Raises:
         ListenerRefused: says which setting is missing.
     """
-    web = settings.web
-    if (web.tls_cert is None) != (web.tls_key is None):
+    listen = settings.web
+    if (listen.tls_cert is None) != (listen.tls_key is None):
         raise ListenerRefused("[web] tls_cert and tls_key come together: set both or neither")
-    for path in (web.tls_cert, web.tls_key):
+    for path in (listen.tls_cert, listen.tls_key):
         if path is not None and not path.is_file():
             raise ListenerRefused(f"[web] {path} does not exist")
-    if not _is_loopback(web.host) and web.tls_cert is None and not web.trusted_proxies:
+    if not _is_loopback(listen.host) and listen.tls_cert is None and not listen.trusted_proxies:
         raise ListenerRefused(
-            f"refusing to listen on {web.host} without TLS: set [web] tls_cert and tls_key, "
+            f"refusing to listen on {listen.host} without TLS: set [web] tls_cert and tls_key, "
             "or name the TLS-ending proxy in [web] trusted_proxies, or listen on 127.0.0.1"
         )
 
@@ -153,14 +164,14 @@ def serve(settings: Settings, *, with_worker: bool = True, alongside: Callable[[
     check_listener(settings)
     logging.configure(settings.log)
     migrate.check(settings)
-    web = settings.web
+    listen = settings.web
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings),
-            host=web.host,
-            port=web.port,
-            ssl_certfile=web.tls_cert,
-            ssl_keyfile=web.tls_key,
+            host=listen.host,
+            port=listen.port,
+            ssl_certfile=listen.tls_cert,
+            ssl_keyfile=listen.tls_key,
             log_config=None,
             access_log=False,  # EdgeMiddleware writes the access line, with user and request id
             proxy_headers=False,  # create_app does it, so that tests see the same
