@@ -60,6 +60,7 @@ STATUS: Mapping[str, int] = {
     "invalid": 422,
     "wrong_password": 422,
     "limit_omitted": 422,
+    "root_limit_required": 422,
     "arch_mismatch": 422,
     "as_of_unavailable": 422,
     "unsupported_format": 422,

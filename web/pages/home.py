@@ -92,10 +92,11 @@ def _ending(desk: Desk, tiles: list[Tile]) -> list[server_lines.EndingLine] | No
 
 def _quota(desk: Desk) -> tuple[str, tuple[str, list[Bar]] | None]:
     """Return the reader's organization, and the nearest level upwards that has limits, with its bars."""
-    if desk.actor.organization_id is None:
+    place = desk.actor.organization_id
+    if place is None or not desk.may(Action.ORGANIZATION_READ, desk.actor.organization_path):
         return "", None
-    organization = organizations.get_organization(desk.session, desk.actor, desk.actor.organization_id).organization
-    if not desk.may(Action.QUOTA_READ):
+    organization = organizations.get_organization(desk.session, desk.actor, place).organization
+    if not desk.may(Action.QUOTA_READ, organization.path):
         return organization.name, None
     view = quotas.get_usage(desk.session, desk.actor, organization.account_id)
     chain = [account_id for account_id, _ in reversed(view.usage.ancestors)]

@@ -6,6 +6,7 @@ from fastapi import Request
 from pydantic import ValidationError
 from starlette.responses import HTMLResponse, Response
 
+from cloudmgr.domain.access import Action
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.http import csrf
@@ -138,7 +139,7 @@ def last_login(desk: Desk) -> str:
 
 
 def _organization_name(desk: Desk) -> str:
-    if desk.actor.organization_id is None:
+    if desk.actor.organization_id is None or not desk.may(Action.ORGANIZATION_READ, desk.actor.organization_path):
         return ""
     return organizations.get_organization(desk.session, desk.actor, desk.actor.organization_id).organization.name
 
