@@ -1,0 +1,112 @@
+"""`cloudmgr quota`: the tree, and the proof that the ledger is right."""
+
+from typing import Annotated, Any
+
+import typer
+
+from cloudmgr.cli_support import CommandFailed, place_of, show_json, show_table, transaction
+from cloudmgr.domain.events import Event
+from cloudmgr.domain.messages import N_
+from cloudmgr.services import quotas
+from cloudmgr.services.quotas import AccountView
+from cloudmgr.store import organizations
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def quota() -> None:
+    """Show the quota tree, and prove the ledger."""
+
+
+@app.command(epilog="Example: cloudmgr quota verify --json   # exit status 1 when a number is wrong")
+def verify(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Recount every balance from the entries and from what is held, and compare."""
+    place = place_of(ctx)
+    with transaction(place, event=Event.QUOTA_VERIFY) as (session, actor):
+        found = quotas.verify_quotas(session, actor)
+    if as_json:
+        mismatches = [
+            {
+                "account": each.account_id,
+                "name": each.name,
+                "key": each.key,
+                "column": each.column,
+                "recorded": each.recorded,
+                "recounted": each.recounted,
+                "source": each.source,
+            }
+            for each in found.mismatches
+        ]
+        counts = {"accounts": found.checked_accounts, "entries": found.checked_entries}
+        show_json({"ok": found.ok, "at": found.at, "checked": counts, "mismatches": mismatches})
+    else:
+        place.say(
+            N_("Recounted {accounts} accounts and {entries} entries: {wrong} numbers are wrong."),
+            accounts=found.checked_accounts,
+            entries=found.checked_entries,
+            wrong=len(found.mismatches),
+        )
+        rows = [(e.name, e.key, e.column, e.recorded, e.recounted, e.source) for e in found.mismatches]
+        if rows:
+            headings = (N_("account"), N_("key"), N_("column"), N_("recorded"), N_("recounted"), N_("source"))
+            show_table(rows, [place.translate(heading) for heading in headings])
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: cloudmgr quota show 430102 --depth 1")
+def show(
+    ctx: typer.Context,
+    organization: Annotated[
+        str, typer.Argument(help="Code of the organization to begin at; the root if left out.")
+    ] = "",
+    depth: Annotated[int | None, typer.Option(help="Levels below it; all if left out.", min=0)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show limits, use and room by account and key."""
+    place = place_of(ctx)
+    with transaction(place, commit=False) as (session, actor):
+        root = None
+        if organization:
+            found = organizations.by_code(session, organization)
+            if found is None:
+                raise CommandFailed(N_("There is no organization with the code {code}."), code=organization)
+            root = found.account_id
+        views = quotas.get_tree(session, actor, root, depth)
+    if as_json:
+        show_json([_told(view) for view in views])
+        return
+    top = min((view.usage.depth for view in views), default=0)
+    rows = [
+        ("  " * (view.usage.depth - top) + view.usage.name, key, limit, *_numbers(view, key))
+        for view in views
+        for key, limit in view.usage.limits.items()
+    ]
+    headings = (N_("account"), N_("key"), N_("limit"), N_("used"), N_("reserved"), N_("room"), N_("limits below"))
+    show_table(rows, [place.translate(heading) for heading in headings])
+
+
+def _numbers(view: AccountView, key: str) -> tuple[Any, ...]:
+    usage = view.usage
+    return usage.used[key], usage.reserved[key], usage.room.get(key), usage.children_limit_sum.get(key)
+
+
+def _told(view: AccountView) -> dict[str, Any]:
+    usage = view.usage
+    return {
+        "account": usage.account_id,
+        "parent": usage.parent_id,
+        "code": usage.code,
+        "name": usage.name,
+        "kind": view.kind,
+        "depth": usage.depth,
+        "limits": dict(usage.limits),
+        "used": dict(usage.used),
+        "reserved": dict(usage.reserved),
+        "available": dict(usage.available),
+        "room": dict(usage.room),
+        "children_limits": dict(usage.children_limit_sum),
+    }
