@@ -176,11 +176,14 @@ def _supervise(
             pass_fds=order["lock_fds"],
             start_new_session=True,  # neither Ctrl-C nor a kill of the worker's group may take the guard first
         )
-        try:
-            state = _relay(guard, order, tally, deadline, is_cancelled)
-        finally:
-            _stop(guard, order["locks"])
-        tally.drain(guard)
+        if guard.stdout is None:
+            raise AssertionError("the guard has no pipe to speak through")
+        with guard.stdout:
+            try:
+                state = _relay(guard, order, tally, deadline, is_cancelled)
+            finally:
+                _stop(guard, order["locks"])
+            tally.feed(guard.stdout.read())
         errors.seek(0)
         tally.crashed = errors.read()[-400:].decode(errors="replace").strip()
     return tally.result(state, timeout_s)
@@ -248,12 +251,6 @@ class _Tally:
         for line in lines:
             self._take(json.loads(line))
 
-    def drain(self, guard: subprocess.Popen[bytes]) -> None:
-        """Take what the guard said before it ended, and close its pipe."""
-        if guard.stdout is not None:
-            with guard.stdout:
-                self.feed(guard.stdout.read())
-
     def _take(self, line: dict[str, Any]) -> None:
         if line["event"] == "end":
             self._end = line
@@ -287,7 +284,9 @@ class _Tally:
             "timed_out": Message(
                 N_("The run did not end within {timeout_s} seconds and was stopped."), {"timeout_s": round(timeout_s)}
             ),
-        }.get(state) or (None if whole else Message(N_("Ansible stopped early: {said}"), {"said": self._why_early()}))
+        }.get(state) or (
+            None if whole else Message(N_("Ansible stopped early: {said}"), {"said": _said(self._why_early())})
+        )
         results = {host.server_id: self._host_result(host, stopped) for host in self._hosts}
         bad = [result for result in results.values() if result.state != "ok"]
         if state in ("cancelled", "timed_out") and not (whole and not bad):
@@ -317,14 +316,25 @@ class _Tally:
         )
 
     def _why_early(self) -> str:
-        return self._broken or self._end.get("tail") or self.crashed or "no reason given"
+        return self._broken or self._end.get("tail") or self.crashed
 
 
 def _reason(state: str, line: Mapping[str, Any], address: str) -> Message:
-    said = line["message"] or "no reason given"
+    said = _said(line["message"])
     if state == "unreachable":
         return Message(N_("The server did not let us in at {address}: {said}"), {"address": address, "said": said})
-    return Message(N_("Task “{task}” failed: {said}"), {"task": line["task"], "said": said})
+    task = line["task"]
+    named = task if "{" in task else Message(task)  # our task names are catalogue keys, too
+    return Message(N_("Task “{task}” failed: {said}"), {"task": named, "said": said})
+
+
+def _said(text: str) -> Message | str:
+    """Return what was said: Ansible's own words as they are, ours to be translated."""
+    if not text:
+        return Message(N_("no reason given"))
+    if text == playbook_guard.HIDDEN:
+        return Message(N_("its output is hidden because it may hold secrets"))
+    return text
 
 
 def _refuse_unsafe(hosts: Sequence[Host], variables: Sequence[Mapping[str, Any]]) -> None:

@@ -28,13 +28,14 @@ from typing import Any
 
 FOLDER_PREFIX = "cm-"
 KILL_WITHIN_S = 5.0
+HIDDEN = "its output is hidden because it may hold secrets"
 _MESSAGE_CHARS = 600
 _TAIL_LINES = 15
 _SECRET_CHARS = 4
 _YOUNG_S = 60
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_UNPRINTABLE = re.compile("[\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
+_NOT_PLAIN = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")  # YAML forbids or folds them
 
 
 def process_started(pid: int) -> int | None:
@@ -49,7 +50,7 @@ def kill_survivors(pid: int, started: int, folder: str) -> None:
     Raises:
         TimeoutError: something is still there after KILL_WITHIN_S.
     """
-    if process_started(pid) == started:
+    if process_started(pid) in (started, None):  # else the number is another process's by now
         _kill_until_gone(lambda: [p for p, fields in _processes() if p == pid or int(fields[3]) == pid])
     if folder:
         _kill_until_gone(lambda: _naming(folder))
@@ -90,7 +91,7 @@ def unsafe_yaml(value: Any) -> str:
     """
     if isinstance(value, str):
         text = json.dumps(value, ensure_ascii=False)
-        return "!unsafe " + _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+        return "!unsafe " + _NOT_PLAIN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{json.dumps(str(key))}: {unsafe_yaml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -295,7 +296,7 @@ def said(result: Mapping[str, Any], state: str) -> str:
     if state not in ("failed", "unreachable"):
         return ", ".join(map(str, result.get("files") or []))[:_MESSAGE_CHARS] if state == "changed" else ""
     if "censored" in result:
-        return "output hidden because it may hold secrets"
+        return HIDDEN
     items = [item for item in result.get("results") or [] if isinstance(item, dict) and item.get("failed")]
     if items:
         return "; ".join(said(item, state) for item in items)[:_MESSAGE_CHARS]
