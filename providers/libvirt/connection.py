@@ -1,6 +1,6 @@
 """One connection to one libvirt host: opened when first needed, opened again when dead, every call under a deadline.
 
-libvirt's calls block in C and know no timeout. Each runs in a daemon thread of its own and is waited for until the
+libvirt's calls block in C and know no timeout. Each runs in a daemon thread and is waited for until the
 operation's deadline; past it the connection is given up and the caller told (P9, P10). A thread that hangs is counted,
 so that a host that hangs cannot eat the worker's threads. Keep-alive messages end calls on a silent connection.
 """
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
@@ -31,6 +32,7 @@ KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_COUNT = 4
 MAX_CALLS = 32
 """Calls in flight on one connection, hung ones included."""
+IDLE_CALLER_S = 20
 
 
 class Session:
@@ -87,6 +89,7 @@ class Connection:
         self._opening = threading.Lock()
         self._refusal: tuple[float, ProviderError] | None = None
         self._slots = threading.BoundedSemaphore(MAX_CALLS)
+        self._callers = _Callers()
 
     @contextmanager
     def session(self, *, write: bool = False, timeout_s: float | None = None) -> Iterator[Session]:
@@ -111,7 +114,7 @@ class Connection:
         threading.Thread(target=_close, args=(conn,), daemon=True, name="libvirt-close").start()
 
     def run_until(self, deadline: float, function: Callable[..., T], args: tuple[Any, ...]) -> T:
-        """Run a blocking call in a thread of its own and wait for it until the deadline.
+        """Run a blocking call in another thread and wait for it until the deadline.
 
         Raises:
             TimeoutError: it did not end in time; it may still end.
@@ -134,7 +137,7 @@ class Connection:
                 self._slots.release()
                 done.set()
 
-        threading.Thread(target=work, daemon=True, name="libvirt-call").start()
+        self._callers.run(work)
         if not done.wait(max(0.0, deadline - time.monotonic())):
             raise TimeoutError
         if failure:
@@ -169,6 +172,41 @@ class Connection:
             raise errors.from_connect(error) from error
         except TimeoutError as error:
             raise errors.unavailable(f"no connection within {limit_s} s") from error
+
+
+class _Callers:
+    """Daemon threads that make calls, kept for a while because starting one costs more than most calls.
+
+    Not a ThreadPoolExecutor: that waits for its threads when the interpreter ends, and one of ours may hang for ever.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[SimpleQueue[Callable[[], None]]] = []
+        self._guard = threading.Lock()
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Do the work in an idle thread, or in a new one."""
+        with self._guard:
+            inbox = self._idle.pop() if self._idle else None
+        if inbox is None:
+            inbox = SimpleQueue()
+            threading.Thread(target=self._serve, args=(inbox,), daemon=True, name="libvirt-call").start()
+        inbox.put(work)
+
+    def _serve(self, inbox: "SimpleQueue[Callable[[], None]]") -> None:
+        while True:
+            try:
+                work = inbox.get(timeout=IDLE_CALLER_S)
+            except Empty:
+                with self._guard:
+                    if inbox in self._idle:
+                        self._idle.remove(inbox)
+                        return
+                continue  # taken in this very moment: the work is on its way
+            work()
+            del work
+            with self._guard:
+                self._idle.append(inbox)
 
 
 def address(options: LibvirtOptions, state_dir: Path) -> str:
