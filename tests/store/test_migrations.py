@@ -165,7 +165,9 @@ def test_the_application_can_write_what_the_migrations_made(settings: Settings, 
         assert session.get_one(Fact, "seed").updated_at.tzinfo is not None
 
 
-def test_the_history_is_one_line() -> None:
-    history = ScriptDirectory(str(migrate.MIGRATIONS))
-    assert len(history.get_heads()) == 1
-    assert all(isinstance(script.down_revision, str | None) for script in history.walk_revisions())
+def test_the_history_is_one_line_and_its_files_are_numbered_in_its_order() -> None:
+    scripts = ScriptDirectory(str(migrate.MIGRATIONS))
+    line = [script.revision for script in scripts.walk_revisions()][::-1]
+    assert len(scripts.get_heads()) == 1
+    assert all(isinstance(script.down_revision, str | None) for script in scripts.walk_revisions())
+    assert list(migrate.history()) == line
