@@ -52,9 +52,11 @@ def show_tree(request: Request, desk: DeskDep) -> Response:
     """Show the reader's tree, one level at first."""
     filters = filters_of(request, "root", "depth")
     depth = _depth(filters.get("depth", "1"))
-    views = quotas.get_tree(desk.session, desk.actor, _account(filters.get("root")), depth)
+    root, above = _start(desk, _account(filters.get("root")))
+    views = quotas.get_tree(desk.session, desk.actor, root, above + depth) if root else []
     shallowest = min((view.usage.depth for view in views), default=0)
-    has_more = any(view.usage.depth - shallowest == depth and view.usage.children_limit_sum for view in views)
+    deepest = shallowest + above + depth
+    has_more = any(view.usage.depth == deepest and view.kind == "organization" for view in views)
     rows = [_row(view, shallowest) for view in views]
     deeper = {**filters, "depth": str(depth + 1)}
     return desk.page(
@@ -62,7 +64,7 @@ def show_tree(request: Request, desk: DeskDep) -> Response:
         rows=rows,
         resources=[desk.words.key_label(key) for key in _COLUMNS],
         over=[line for view in views if (line := _over(desk, view))],
-        deeper=f"/quotas?{urlencode(deeper)}" if has_more or depth <= 1 else "",
+        deeper=f"/quotas?{urlencode(deeper)}" if has_more else "",
     )
 
 
@@ -145,6 +147,20 @@ class _Sheet:
             may_set=self._view.may_set,
             form=form,
         )
+
+
+def _start(desk: Desk, root: uuid.UUID | None) -> tuple[uuid.UUID | None, int]:
+    """Return where the table begins and how many levels lead from there to the reader's own.
+
+    Without a wish it begins at the very top: what binds a request is often a limit far above the reader.
+    """
+    if root is not None:
+        return root, 0
+    own = quotas.get_tree(desk.session, desk.actor, None, 0)
+    if not own:
+        return None, 0
+    first = own[0].usage
+    return (first.ancestors[0][0] if first.ancestors else first.account_id), max(view.usage.depth for view in own)
 
 
 def _row(view: AccountView, shallowest: int) -> TreeRow:
