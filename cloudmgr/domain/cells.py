@@ -24,6 +24,8 @@ def cell(value: Any, language: str, labels: Mapping[str, str] | None = None) -> 
     Moments in Asia/Shanghai as `YYYY-MM-DD HH:MM:SS`, days as `YYYY-MM-DD`, booleans as words, lists with semicolons,
     numbers without thousands separators, codes by their label; text made harmless.
     """
+    if isinstance(value, str):
+        return harmless(labels.get(value, value) if labels else value)
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -36,8 +38,7 @@ def cell(value: Any, language: str, labels: Mapping[str, str] | None = None) -> 
         return value.isoformat()
     if isinstance(value, list | tuple):
         return harmless(LIST_SEPARATOR.join(str(item) for item in value))
-    text = str(value)
-    return harmless(labels.get(text, text) if labels else text)
+    return harmless(str(value))
 
 
 def number(value: float) -> str:

@@ -39,7 +39,7 @@ class InventoryExport(Input):
     format: Annotated[Text, StringConstraints(max_length=16)] = "json"
     view: Literal["audit", "short", "public"] = "audit"
     encoding: Literal["utf-8-sig", "gb18030"] | None = None
-    """csv only; a byte order mark by default."""
+    """Of csv; with a byte order mark by default. JSON is UTF-8 whatever is said here (RFC 8259)."""
     include: Annotated[Text, StringConstraints(max_length=100)] = ""
     """`retired`, `unmanaged`, separated by commas."""
     organization: Id | None = None
@@ -160,8 +160,6 @@ def _check(session: Session, actor: Actor, command: InventoryExport) -> None:
             field="format",
             format=command.format,
         )
-    if command.encoding is not None and command.format != "csv":
-        raise InvalidInput(N_("Only csv has a choice of encoding; JSON is always UTF-8."), field="encoding")
     if command.as_of is not None:
         raise _as_of_unavailable(session, command.as_of)
     if command.reveal is None:
