@@ -27,7 +27,6 @@ import cloudmgr.api.requests
 import cloudmgr.api.servers
 import cloudmgr.api.sessions
 import cloudmgr.api.users
-import web.app
 from cloudmgr.adapters import migrate
 from cloudmgr.http import errors, logging, schema
 from cloudmgr.http.edge import EdgeMiddleware
@@ -53,7 +52,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.playbooks.router,
     cloudmgr.api.inventory.router,
     cloudmgr.api.exports.router,
-    *web.app.ROUTERS,
     *console.ROUTERS,
 )
 """Everything that answers. The guard test walks these with every role."""
@@ -100,7 +98,6 @@ def create_app(settings: Settings, *, engine: sa.Engine | None = None) -> FastAP
         app.include_router(router)
     app.mount("/static", Assets(), name="static")
     errors.install(app)
-    web.app.install(app)
     schema.install(app)
     console.install(app)
     _add_layers(app, settings)

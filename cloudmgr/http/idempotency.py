@@ -80,6 +80,9 @@ def claim(request: Request, call: Call) -> Response | None:
             return None
         if actor.user_id is None:
             return None
+        told = idempotency.find(session, actor.user_id, call.key)
+        if told is not None and told.created_at >= _horizon(told, settings):
+            return _replay(told, call)  # also while the first still runs and holds SQLite's write lock
         session.rollback()
         begin_immediate(session)
         found = idempotency.find(session, actor.user_id, call.key)

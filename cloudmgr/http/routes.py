@@ -24,7 +24,7 @@ from cloudmgr.domain.messages import Message as Words
 from cloudmgr.http import idempotency
 from cloudmgr.http.context import context_of
 from cloudmgr.http.errors import STATUS
-from cloudmgr.http.problem import MEDIA_TYPE, ProblemDocument
+from cloudmgr.http.problem import ProblemDocument
 
 Access = Action | Literal["public", "person"]
 """An action of the access table; `public`: nobody need log in; `person`: everybody who is logged in, about themselves."""
@@ -51,7 +51,7 @@ def rule(
         "x-event": event.value if event else None,
         "x-object": object_type or None,
         "x-transaction": transaction,
-        "x-forgets": True if not remembers else None,
+        "x-forgets": True if not remembers or transaction == "read" else None,
     }
     return {name: value for name, value in said.items() if value is not None}
 
@@ -152,9 +152,7 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
     described = {400: "Malformed", 401: "Not logged in", 403: "Not allowed", 404: "Absent, or not yours to know of"}
     described |= {409: "Conflict with what is", 422: "The input breaks a rule", 503: "Overloaded; see Retry-After"}
-    return {
-        code: {"model": ProblemDocument, "description": described[code], "content": {MEDIA_TYPE: {}}} for code in codes
-    }
+    return {code: {"model": ProblemDocument, "description": described[code]} for code in codes}
 
 
 def api_router(prefix: str, tag: str) -> APIRouter:

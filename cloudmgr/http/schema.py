@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 import cloudmgr
+from cloudmgr.http.problem import MEDIA_TYPE
 
 _INTERNAL = ("x-transaction", "x-forgets", "x-object", "x-event")
 _KEY_PARAMETER = {
@@ -42,4 +43,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
                 operation.setdefault("parameters", []).append(_KEY_PARAMETER)
             for mark in _INTERNAL:
                 operation.pop(mark, None)
+            for status, response in operation["responses"].items():
+                if status.startswith(("4", "5")) and "application/json" in response.get("content", {}):
+                    response["content"] = {MEDIA_TYPE: response["content"].pop("application/json")}
     return document
