@@ -75,7 +75,7 @@ def claim(request: Request, call: Call) -> Response | None:
     context, settings = context_of(request), settings_of(request)
     with new_session(engine_of(request)) as session:
         try:
-            actor = actor_for_session(session, settings, secret, context.source, context.request_id)
+            actor = actor_for_session(session, settings, secret, context.source, context.request_id, notes_use=False)
         except NotAuthenticated:
             return None
         if actor.user_id is None:

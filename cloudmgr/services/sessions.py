@@ -211,8 +211,12 @@ def _open(
     return secret, made
 
 
-def actor_for_session(session: Session, settings: Settings, secret: str, source: str, request_id: str) -> Actor:
-    """Return who holds this cookie or token, with the grants that hold now. Notes its use at most once a minute.
+def actor_for_session(
+    session: Session, settings: Settings, secret: str, source: str, request_id: str, *, notes_use: bool = True
+) -> Actor:
+    """Return who holds this cookie or token, with the grants that hold now.
+
+    Notes its use at most once a minute, unless `notes_use` is False: then it writes nothing but a session's end.
 
     A console session ends after `session_idle_minutes` without use and `session_absolute_hours` in all; a token at its
     end. Disabling or expiry of the account is honoured at once. The note must be committed by the caller.
@@ -233,7 +237,10 @@ def actor_for_session(session: Session, settings: Settings, secret: str, source:
     if has_idled or now >= holder.session.expires_at:
         _end(session, actor, holder.session, Event.SESSION_EXPIRED, at=now, reason="idle" if has_idled else "expired")
         raise SessionEnded(N_("Your session has ended. Please log in again."))
-    sessions.touch(session, holder.session.id, now, older_than=now - _TOUCH_EVERY)
+    if (
+        notes_use and holder.session.last_seen_at < now - _TOUCH_EVERY
+    ):  # asked first: an UPDATE takes SQLite's write lock
+        sessions.touch(session, holder.session.id, now, older_than=now - _TOUCH_EVERY)
     return actor
 
 

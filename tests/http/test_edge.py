@@ -344,3 +344,14 @@ def test_a_real_server_answers_oversized_and_broken_requests(town: Town) -> None
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+def test_reads_take_no_write_lock(town: Town) -> None:
+    """On SQLite a reader must never queue behind writers."""
+    client = town.client("requester")
+    with town.session() as writer:
+        writer.connection().exec_driver_sql("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        assert client.get("/api/v1/users/me").status_code == 200
+        assert client.get("/api/v1/sessions/current").status_code == 200
+        assert time.monotonic() - started < 5
