@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_S = 5.0
 REAP_S = 10.0
+"""How often the locks of others are tried: a dead worker's work is taken over within about this time."""
 SWEEP_S = 3600.0
 PAUSED = "paused"
 """Fact: work is paused, after a restore, until an administrator has reconciled."""
@@ -80,6 +81,8 @@ class Worker:
             self._reaper.hold()
         self._declare_backends()
         engines.start(self.settings, self.executor_id, self._engine)
+        if self._reaper is not None:
+            self._reaper.reap()
         self._beat()
         self._watch_backends()
         self._record(Event.SYSTEM_START)

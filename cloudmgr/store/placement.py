@@ -31,9 +31,10 @@ def zone_facts(session: Session, *, image_id: uuid.UUID, request_id: uuid.UUID |
         .join(Organization, col(Backend.owner_organization_id) == col(Organization.id), isouter=True)
         .where(col(Backend.is_enabled), col(Backend.is_configured))
         .order_by(col(Zone.name))
+        .execution_options(populate_existing=True)  # asked again after a lost race, it must see what the winner wrote
     ).all()
     inventories: dict[uuid.UUID, list[ZoneInventory]] = {}
-    for inventory in session.exec(select(ZoneInventory)):
+    for inventory in session.exec(select(ZoneInventory).execution_options(populate_existing=True)):
         inventories.setdefault(inventory.zone_id, []).append(inventory)
     network_zones: dict[uuid.UUID, set[str]] = {}
     for row in session.exec(select(ZoneNetworkZone)):

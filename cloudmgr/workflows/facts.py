@@ -22,6 +22,9 @@ from cloudmgr.store import requests, servers
 from cloudmgr.workflows import credentials
 from cloudmgr.workflows.runtime import runtime
 
+RACES = 100
+"""How often a placement begins anew because the zone it chose was changed by another; every loser means a winner."""
+
 SYSTEM = Actor(
     user_id=None,
     username="system",
@@ -43,18 +46,24 @@ def place(session: Session, server_id: str, number: int) -> dict[str, Any] | Non
     if held is not None:  # an attempt that could not be undone: it is gone on with where it stands
         return _placed(session, server, request, organization, image, held.zone_id, number)
     wanted = _wanted(session, server, image, organization)
-    verdicts = placement.judge(wanted, zones.zone_facts(session, image_id=image.id, request_id=request.id))
     refusals: list[Message] = []
-    for verdict in verdicts:
-        if not verdict.is_candidate:
-            refusals.append(
-                Message(N_("{zone}: {reasons}"), {"zone": verdict.zone.title, "reasons": list(verdict.against)})
-            )
-            continue
-        refusal = _take(session, server, verdict.zone, wanted.amounts)
-        if refusal is None:
-            return _placed(session, server, request, organization, image, verdict.zone.id, number)
-        refusals.append(Message(N_("{zone}: {reasons}"), {"zone": verdict.zone.title, "reasons": [refusal]}))
+    for _ in range(RACES):
+        refusals, raced = [], False
+        for verdict in placement.judge(wanted, zones.zone_facts(session, image_id=image.id, request_id=request.id)):
+            against = list(verdict.against)
+            if verdict.is_candidate:
+                taken = _take(session, server, verdict.zone, wanted.amounts)
+                if taken is True:
+                    return _placed(session, server, request, organization, image, verdict.zone.id, number)
+                if taken is False:
+                    raced = True
+                    break
+                against = [taken]
+            refusals.append(Message(N_("{zone}: {reasons}"), {"zone": verdict.zone.title, "reasons": against}))
+        if not raced:
+            break
+    else:
+        raise RuntimeError(f"{RACES} times another server changed the zone first")
     message = Message(N_("No pool could take {name}. {reasons}"), {"name": server.name, "reasons": refusals})
     _give_up(
         session,
@@ -90,8 +99,8 @@ def capacity_of(server: Server) -> dict[str, int]:
     }
 
 
-def _take(session: Session, server: Server, zone: placement.ZoneFacts, amounts: Any) -> Message | None:
-    """Claim a zone and charge its keys, both or neither; return why not."""
+def _take(session: Session, server: Server, zone: placement.ZoneFacts, amounts: Any) -> Message | bool:
+    """Claim a zone and charge its keys, both or neither; False: the zone changed meanwhile; a message: quota says no."""
     savepoint = session.begin_nested()
     try:
         quotas.place(
@@ -107,12 +116,12 @@ def _take(session: Session, server: Server, zone: placement.ZoneFacts, amounts: 
         )
         if zones.claim(session, zone_id=zone.id, generation=zone.generation, server_id=server.id, amounts=amounts):
             savepoint.commit()
-            return None
-        refusal = Message(N_("another server took the last room a moment ago"))
+            return True
     except Refusal as error:
-        refusal = error.message
+        savepoint.rollback()
+        return error.message
     savepoint.rollback()
-    return refusal
+    return False
 
 
 def _placed(

@@ -22,7 +22,9 @@ def zygote() -> Iterator[Zygote]:
 
 
 @pytest.fixture(scope="session")
-def stages(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Callable[..., Stage]:
+def stages(
+    zygote: Zygote, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Callable[..., Stage]:
     """Return a maker of prepared cities that remembers them by what was asked."""
     made: dict[str, Stage] = {}
 

@@ -61,7 +61,9 @@ class Case:
     request: uuid.UUID
     backends: list[str] = field(default_factory=lambda: ["kp"])
 
-    def run(self, kill_at: str | None = None, occurrence: int = 1, timeout_s: float = 60) -> dict[str, Any]:
+    def run(
+        self, kill_at: str | None = None, occurrence: int = 1, timeout_s: float = 60, **order: Any
+    ) -> dict[str, Any]:
         """Fork a worker; it runs until the request rests, or dies at the point."""
         return self.zygote.run(
             data_dir=str(self.data_dir),
@@ -70,6 +72,7 @@ class Case:
             kill_at=kill_at,
             occurrence=occurrence,
             timeout_s=timeout_s,
+            **order,
         )
 
     def finish(self) -> None:
@@ -108,7 +111,9 @@ def check_slate(case: Case, *, standing: int) -> None:
     engine = case.engine
     with new_session(engine) as session:
         alive = [server for server in session.exec(select(Server)) if server.phase == "active"]
-        assert len(alive) == standing, [(server.name, server.phase, server.failure) for server in session.exec(select(Server))]
+        assert len(alive) == standing, [
+            (server.name, server.phase, server.failure) for server in session.exec(select(Server))
+        ]
         tokens = sorted(str(token) for tokens in case.built().values() for token in tokens)
         assert tokens == sorted(str(server.id) for server in alive), "the cloud has exactly the servers we count"
         verification = quotas.verify(session)
@@ -130,7 +135,12 @@ def check_slate(case: Case, *, standing: int) -> None:
         ).all()
         assert left == [], "every workflow has ended well"
     engine.dispose()
-    built = [call for name in case.backends for call in case.calls(name) if call.call == "create_server" and call.outcome == "built"]
+    built = [
+        call
+        for name in case.backends
+        for call in case.calls(name)
+        if call.call == "create_server" and call.outcome == "built"
+    ]
     assert len({call.token for call in built}) == len(built), "no server was built twice"
     assert not playbooks_running(case.data_dir), "no playbook outlived its worker"
 
@@ -168,7 +178,9 @@ class Stage:
         if self.url is not None:
             parsed = sa.make_url(self.url)
             name = f"c{uuid.uuid4().hex[:12]}"
-            admin = sa.create_engine(parsed.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+            admin = sa.create_engine(
+                parsed.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+            )
             with admin.connect() as connection:
                 connection.exec_driver_sql(f'CREATE DATABASE {name} TEMPLATE "{parsed.database}"')
             url = parsed.set(database=name).render_as_string(hide_password=False)

@@ -9,7 +9,19 @@ from providers.simulated import drill
 from providers.simulated.faults import Fault
 from tests.workflows.proofs import Case, check_slate
 
-PROVISION = ("begin", "place", "create", "created", "await_running", "post", "plan_runs", "run_begin", "configure", "activate", "finish")
+PROVISION = (
+    "begin",
+    "place",
+    "create",
+    "created",
+    "await_running",
+    "post",
+    "plan_runs",
+    "run_begin",
+    "configure",
+    "activate",
+    "finish",
+)
 RETIRE = ("begin", "retire_begin", "delete", "retired", "finish")
 WHERE = ("inside", "after")
 """Inside: the deed is done and not recorded. After: it is recorded. Before a step is after the one before it."""
@@ -17,7 +29,9 @@ WHERE = ("inside", "after")
 
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("step", PROVISION)
-def test_a_kill_in_provisioning_leaves_exactly_the_asked_server(case: Callable[..., Case], step: str, where: str) -> None:
+def test_a_kill_in_provisioning_leaves_exactly_the_asked_server(
+    case: Callable[..., Case], step: str, where: str
+) -> None:
     one = case()
     died = one.run(kill_at=f"{step}:{where}")
     assert died["died_by"] == signal.SIGKILL, (died, one.log())

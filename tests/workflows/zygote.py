@@ -13,14 +13,15 @@ import traceback
 import uuid
 from pathlib import Path
 
-from cloudmgr.domain.phases import RequestPhase
+import sqlalchemy as sa
 from sqlmodel import select
 
+from cloudmgr.domain.phases import RequestPhase
 from cloudmgr.models import Backend, ResourceRequest
-from cloudmgr.settings import load_settings
+from cloudmgr.settings import Settings, load_settings
 from cloudmgr.store.db import make_engine, new_session
 from cloudmgr.worker import Worker
-from cloudmgr.workflows import engine, fulfil, playbook_runs, power, provision, retire, steps, sync
+from cloudmgr.workflows import engine, fulfil, playbook_runs, power, provision, reaper, retire, steps, sync
 from providers.simulated import provider  # noqa: F401 - imported so that forks need not
 
 RESTING = {RequestPhase.FULFILLED, RequestPhase.PARTLY_FULFILLED, RequestPhase.FAILED}
@@ -46,7 +47,9 @@ def main() -> None:
         _, status = os.waitpid(child, 0)
         died_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         points = record.read_text().split() if record.exists() else []
-        print(json.dumps({"died_by": died_by, "status": os.waitstatus_to_exitcode(status), "points": points}), flush=True)
+        print(
+            json.dumps({"died_by": died_by, "status": os.waitstatus_to_exitcode(status), "points": points}), flush=True
+        )
 
 
 def work(order: dict, record: Path) -> int:
@@ -60,6 +63,8 @@ def work(order: dict, record: Path) -> int:
         seen[point] = seen.get(point, 0) + 1
         with record.open("a") as file:
             file.write(point + "\n")
+        if point == order.get("cut_lock_at"):
+            cut_lock(settings)
         if point == order.get("kill_at") and seen[point] == order.get("occurrence", 1):
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -72,11 +77,27 @@ def work(order: dict, record: Path) -> int:
         with new_session(engine_) as session:
             request = session.get_one(ResourceRequest, uuid.UUID(order["request"])) if order.get("request") else None
             seen_all = all(backend.health == "ok" for backend in session.exec(select(Backend)))
-        if (request is None and seen_all) or (request and request.phase in RESTING and request.finished_at and worker.is_idle()):
+        if (request is None and seen_all) or (
+            request and request.phase in RESTING and request.finished_at and worker.is_idle()
+        ):
             worker.stop(wait_s=2)
             return 0
         time.sleep(0.05)
     return 3
+
+
+def cut_lock(settings: Settings) -> None:
+    """End the connection on which this worker holds its lock, as a broken network would; then be slow."""
+    engine_ = make_engine(settings.database_url, pool_size=2)
+    with engine_.connect() as connection:
+        connection.execute(
+            sa.text(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+                "AND ((classid::bigint << 32) | objid::bigint) = :key"
+            ),
+            {"key": reaper.lock_key(settings.worker.executor_id or "")},
+        )
+    time.sleep(30)
 
 
 if __name__ == "__main__":
