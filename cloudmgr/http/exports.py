@@ -8,6 +8,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from urllib.parse import quote
 
 import anyio
@@ -59,8 +60,8 @@ class Recording:
             self._engine.dispose()
 
     def _read(self) -> Generator[bytes, None, None]:
-        with new_session(self._engine) as session:
-            for chunk, rows in inventory.chunks(session, self._job):
+        with new_session(self._engine) as session, closing(inventory.chunks(session, self._job)) as chunks:
+            for chunk, rows in chunks:
                 self._tally.add(chunk, rows)
                 yield chunk
         self._settle(is_whole=True)

@@ -6,7 +6,8 @@ closes; `exports.finish` settles. No answer is ever held in memory as a whole.
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -127,11 +128,11 @@ def begin(session: Session, actor: Actor, command: InventoryExport, *, language:
     )
 
 
-def chunks(session: Session, job: InventoryJob) -> Iterator[Chunk]:
+def chunks(session: Session, job: InventoryJob) -> Generator[Chunk, None, None]:
     """Yield the file of an export that was begun. Reads one moment; the session must serve nothing else meanwhile."""
-    found = inventory.pieces(session, paths=job.paths, include_retired="retired" in job.includes)
-    lines: Iterator[list[Line]] = ([values(row, job.sight) for row in piece] for piece in found)
-    yield from inventory_formats.chunks(_writer(job), lines)
+    with closing(inventory.pieces(session, paths=job.paths, include_retired="retired" in job.includes)) as found:
+        lines: Iterator[list[Line]] = ([values(row, job.sight) for row in piece] for piece in found)
+        yield from inventory_formats.chunks(_writer(job), lines)
 
 
 def _writer(job: InventoryJob) -> Writer:

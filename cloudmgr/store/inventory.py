@@ -1,6 +1,6 @@
 """The inventory's one wide query, read in pieces: Core rows, sorted by bytes, flat memory however many there are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -71,7 +71,9 @@ _JOINED: tuple[Any, ...] = (
 )
 
 
-def pieces(session: Session, *, paths: Sequence[str], include_retired: bool) -> Iterator[Sequence[sa.Row[Any]]]:
+def pieces(
+    session: Session, *, paths: Sequence[str], include_retired: bool
+) -> Generator[Sequence[sa.Row[Any]], None, None]:
     """Yield the rows of the subtrees at `paths` in pieces of `PIECE_ROWS`, every server that was ever approved.
 
     One statement, hence one moment: what changes while it is read does not show. It holds no lock that a writer waits for
@@ -79,11 +81,9 @@ def pieces(session: Session, *, paths: Sequence[str], include_retired: bool) -> 
     end. Sorted by division, organization, project and resource number, by their bytes whatever the database's collation.
     """
     connection = session.connection()
-    result = connection.execute(
-        _query(paths, include_retired=include_retired, collation=None if is_sqlite(session) else "C"),
-        execution_options={"yield_per": PIECE_ROWS},
-    )
-    yield from result.partitions(PIECE_ROWS)
+    query = _query(paths, include_retired=include_retired, collation=None if is_sqlite(session) else "C")
+    with connection.execute(query, execution_options={"yield_per": PIECE_ROWS}) as result:
+        yield from result.partitions(PIECE_ROWS)
 
 
 def municipal(session: Session) -> Organization | None:
