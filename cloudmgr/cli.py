@@ -87,6 +87,7 @@ def root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
+    os.umask(0o077)  # whatever a command writes holds keys, passwords or people's data
     given = _hoisted(list(sys.argv[1:] if arguments is None else arguments))
     try:
         app(given, prog_name="cloudmgr")

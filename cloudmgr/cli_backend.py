@@ -149,5 +149,4 @@ def _configured(session: Session, names: Sequence[str]) -> list[Any]:
 
 def _seen(row: Backend) -> _Seen:
     message = Message.from_json(row.health_message) if row.health_message else None
-    checked_at = row.checked_at.replace(tzinfo=clock.now().tzinfo) if row.checked_at else None
-    return _Seen(row.name, row.health, row.version, message, checked_at)
+    return _Seen(row.name, row.health, row.version, message, row.checked_at)

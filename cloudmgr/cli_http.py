@@ -57,9 +57,10 @@ class Client:
             if cursor is None:
                 return
 
-    def stream(self, path: str) -> Iterator[tuple[str, Any]]:
-        """Yield (event, data) of an event stream until the server ends it."""
-        with self._open("GET", path, headers={"Accept": "text/event-stream"}) as response:
+    def stream(self, path: str, *, after: int = 0) -> Iterator[tuple[str, Any]]:
+        """Yield (event, data) of an event stream behind an id, until the server ends it; a heartbeat is ("", None)."""
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
+        with self._open("GET", path, headers=headers) as response:
             event = "message"
             for raw in response:
                 name, _, value = raw.decode().rstrip("\r\n").partition(": ")
@@ -67,6 +68,8 @@ class Client:
                     event = value
                 elif name == "data":
                     yield event, json.loads(value)
+                elif raw.startswith(b":"):
+                    yield "", None
                 elif not name:
                     event = "message"
 

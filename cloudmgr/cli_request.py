@@ -140,16 +140,17 @@ def follow(ctx: typer.Context, request: RequestRef) -> None:
 
 
 def _follow(client: Client, request_id: str, *, quiet: bool) -> Any:
+    """Print progress until the request has ended, looking again at each change of phase and each heartbeat."""
     seen = 0
-    while True:
-        for _event, told in client.stream(f"/requests/{request_id}/events?after={seen}"):
+    while (found := client.get(f"/requests/{request_id}"))["phase"] not in _ENDED:
+        for _event, told in client.stream(f"/requests/{request_id}/events", after=seen):
             if isinstance(told, dict) and "id" in told:
                 seen = max(seen, int(told["id"]))
                 if not quiet:
                     typer.echo(f"{told.get('at', '')}  {told.get('text', '')}")
-        found = client.get(f"/requests/{request_id}")
-        if found["phase"] in _ENDED:
-            return found
+            if told is None or told.get("kind") == "phase":
+                break
+    return found
 
 
 def _decide(place: Place, ref: str, decision: Decision, comment: str, *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel
 
-import cloudmgr.models  # noqa: F401 - registers the tables
+import cloudmgr.models
 from cloudmgr.domain.access import Actor
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
 from tests.services.people import LOCAL
