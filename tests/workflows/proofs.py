@@ -1,10 +1,12 @@
 """What every workflow must survive, as tools: run it, kill it at a point, run it on, and ask whether the slate is right."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,15 @@ ROOT = Path(__file__).resolve().parents[2]
 class Zygote:
     """The forking process of this test process."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Sequence[Path] = ()) -> None:
+        """Start it; `path` names folders to import from before everything else."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.workflows.zygote"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
+            cwd=path[0] if path else ROOT,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(str(folder) for folder in [*path, ROOT])},
         )
 
     def run(self, **order: Any) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def main() -> None:
             status = 1
             try:
                 status = work(order, record)
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - the child must tell before it ends
                 traceback.print_exc()
             finally:
                 sys.stdout.flush()
