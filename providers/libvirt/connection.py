@@ -59,7 +59,7 @@ class Session:
             try:
                 return function(*args)
             except libvirt.libvirtError as error:
-                if error.get_error_code() in absent:
+                if error.get_error_code() in absent and not errors.lost_connection(error):
                     return None
                 raise
 

@@ -36,6 +36,7 @@ _NO_ADDRESS = {
     libvirt.VIR_ERR_NO_SUPPORT,
     libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
     libvirt.VIR_ERR_NO_DOMAIN,
+    libvirt.VIR_ERR_INTERNAL_ERROR,  # libvirt 9.0 cannot read a newer kernel's neighbours: "wrong nlmsg len"
 }
 _NO_SIZE = {
     libvirt.VIR_ERR_INVALID_ARG,

@@ -39,7 +39,7 @@ def files_of(token):
     return sorted(path.name for path in Path(lab()["storage_dir"]).iterdir() if str(token) in path.name)
 
 
-def ssh(address, command, *, key=None, user="ops"):
+def ssh(address, command, *, key=None, user="ops", timeout_s=60):
     """Run a command in a guest; the address must be reachable from the lab's network namespace."""
     found = lab()
     given = [part for option in SSH_OPTIONS for part in ("-o", option)]
@@ -58,7 +58,7 @@ def ssh(address, command, *, key=None, user="ops"):
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout_s,
         check=False,
     )
 
