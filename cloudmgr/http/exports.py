@@ -12,7 +12,6 @@ from contextlib import closing
 from urllib.parse import quote
 
 import anyio
-import sqlalchemy as sa
 from fastapi import FastAPI
 from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
@@ -23,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from cloudmgr.domain.access import Actor
 from cloudmgr.domain.errors import Overloaded
 from cloudmgr.domain.messages import N_
-from cloudmgr.http.context import engine_of, language_of
+from cloudmgr.http.context import language_of, settings_of
 from cloudmgr.services import exports, inventory
 from cloudmgr.services.inventory import InventoryExport, InventoryJob
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
@@ -38,14 +37,17 @@ _first = threading.Lock()
 class Recording:
     """The bytes of one export, to be iterated once and closed always (`contextlib.closing`)."""
 
-    def __init__(self, engine: sa.Engine, job: InventoryJob) -> None:
-        self._engine = make_engine(
-            engine.url.render_as_string(hide_password=False), pool_size=1, application_name="cloudmgr export"
-        )
+    def __init__(self, database_url: str, job: InventoryJob) -> None:
+        self._engine = make_engine(database_url, pool_size=1, application_name="cloudmgr export")
         self._job = job
         self._tally = exports.Tally()
         self._is_settled = False
         self._bytes = self._read()
+
+    @property
+    def tally(self) -> exports.Tally:
+        """What has left so far."""
+        return self._tally
 
     def __iter__(self) -> Iterator[bytes]:
         return self._bytes
@@ -115,7 +117,7 @@ def send_inventory(request: Request, session: Session, actor: Actor, command: In
     places = _take_place(request.app)
     try:
         job = inventory.begin(session, actor, command, language=language_of(request))
-        return ExportResponse(Recording(engine_of(request), job), job, places)
+        return ExportResponse(Recording(settings_of(request).database_url, job), job, places)
     except BaseException:
         places.release()
         raise
