@@ -51,7 +51,7 @@ def test_every_page_opens_for_who_may_and_only_for_them(
 ) -> None:
     standing()
     console.world.submit(name="waiting")
-    for language in ("zh_CN", "en"):
+    for language in ("zh_CN", "en") if person in {"both", "sysadmin", "auditor"} else ("zh_CN",):
         reader = console.reader(person, language)
         for address in PAGES:
             closed = address.partition("?")[0] in CLOSED[person]

@@ -12,6 +12,7 @@ from cloudmgr.domain.access import Action
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
+from cloudmgr.domain.units import MIB_PER_GIB
 from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import quotas
 from cloudmgr.services.quotas import AccountView, SetLimits
@@ -72,8 +73,13 @@ def show_tree(request: Request, desk: DeskDep) -> Response:
 def show(desk: DeskDep, account_id: uuid.UUID) -> Response:
     """Show one account."""
     view = quotas.get_usage(desk.session, desk.actor, account_id)
-    limits = {f"limits.{key}": str(limit) for key, limit in view.usage.limits.items() if limit is not None}
-    return _Sheet(desk, view).page(Form(limits), 200)
+    sheet = _Sheet(desk, view)
+    limits = {
+        f"limits.{key}": str(limit // sheet.factor(key))
+        for key, limit in view.usage.limits.items()
+        if limit is not None
+    }
+    return sheet.page(Form(limits), 200)
 
 
 @router.post(
@@ -89,6 +95,8 @@ def set_limits(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
     for key in sheet.keys:
         typed = values.get(f"limits.{key}", "").strip()
         given = whole(typed) if typed else None
+        if isinstance(given, int):
+            given *= sheet.factor(key)
         if given != view.usage.limits.get(key):
             limits[key] = given
     if new_key := values.get("new_key", "").strip():
@@ -132,6 +140,11 @@ class _Sheet:
             for key in in_order(usage.room)
         ]
 
+    def factor(self, key: str) -> int:
+        """Return how many units of the ledger one unit of the form is: memory is typed in GiB where it is whole GiB."""
+        is_memory = key.partition("{")[0] == "memory_mib"
+        return MIB_PER_GIB if is_memory and not (self._view.usage.limits.get(key) or 0) % MIB_PER_GIB else 1
+
     def page(self, form: Form, status: int) -> Response:
         """Draw it."""
         crumbs = [(self._desk.words.translate(N_("Quotas")), "/quotas")]
@@ -143,10 +156,16 @@ class _Sheet:
             crumbs=crumbs,
             below=f"/quotas?root={self._account['id']}&depth=1" if self._view.kind == "organization" else "",
             room=self._room,
-            keys=self.keys,
+            keys=[(key, self._unit(key)) for key in self.keys],
             may_set=self._view.may_set,
             form=form,
         )
+
+    def _unit(self, key: str) -> str:
+        resource = key.partition("{")[0]
+        if resource == "memory_mib":
+            return " (GiB)" if self.factor(key) > 1 else " (MiB)"
+        return " (GiB)" if resource == "disk_gib" else ""
 
 
 def _start(desk: Desk, root: uuid.UUID | None) -> tuple[uuid.UUID | None, int]:

@@ -57,9 +57,9 @@ def show(desk: DeskDep, request_id: uuid.UUID) -> Response:
 
 @router.get("/requests/{request_id}/state", openapi_extra=rule(Action.REQUEST_READ))
 def show_state(desk: DeskDep, request_id: uuid.UUID) -> Response:
-    """Show the part of the page that follows the work: stages and servers."""
+    """Show the part of the page that follows the work: what can be done, stages and servers."""
     view = requests.get_request(desk.session, desk.actor, request_id)
-    return desk.fragment("fragments/request_state.html", view=_arranged(desk, view))
+    return desk.fragment("fragments/request_live.html", view=_arranged(desk, view), may=_may(desk, view), form=Form())
 
 
 @router.post(
