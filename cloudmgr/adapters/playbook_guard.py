@@ -158,7 +158,9 @@ def _await_close(ending: _Ending) -> None:
 def _run(order: Mapping[str, Any], folder: Path) -> None:
     from ansible_runner import Runner, RunnerConfig  # noqa: PLC0415 - a heavy import that only this process pays
 
-    (folder / "record.json").write_text(json.dumps({"locks": order["locks"], "folder": str(folder)}))
+    (folder / "record.json").write_text(
+        json.dumps({"run": order["run"], "locks": order["locks"], "folder": str(folder)})
+    )
     _write_inputs(order, folder)
     config = RunnerConfig(
         private_data_dir=str(folder),
@@ -335,7 +337,7 @@ def _become(guard: int, record: Path, command: list[str]) -> None:
     if process_started(guard) is None:
         os._exit(3)
     about = json.loads(record.read_text())
-    mine = {"pid": os.getpid(), "started": process_started(os.getpid()), "folder": about["folder"]}
+    mine = {"run": about["run"], "pid": os.getpid(), "started": process_started(os.getpid()), "folder": about["folder"]}
     for lock in about["locks"]:
         Path(lock).write_text(json.dumps(mine))
     os.execvp(command[0], command)  # noqa: S606 - replaces this process; no shell

@@ -127,7 +127,7 @@ def until_ssh(made: Guests, image: str) -> None:
 
 def test_check_mode_is_clean_on_fresh_guests_and_changes_nothing(guests):
     before = {image: guests.ssh(image, "find /etc -newer /etc/hostname | sort; md5sum /etc/hosts") for image in SMALL}
-    result = guests.run(*SMALL, check=True)
+    result = guests.run(*SMALL, check=True, variables={})
     assert (result.state, result.reason) == ("succeeded", None)
     assert all(told.changed > 0 for told in result.hosts.values())
     assert {
@@ -164,7 +164,7 @@ def test_a_second_run_changes_nothing(guests):
 
 
 def test_check_mode_on_configured_guests_would_change_nothing(guests):
-    result = guests.run(*SMALL, check=True)
+    result = guests.run(*SMALL, check=True, variables={})
     assert (result.state, [told.changed for told in result.hosts.values()]) == ("succeeded", [0, 0])
 
 

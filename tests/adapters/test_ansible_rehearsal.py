@@ -50,6 +50,29 @@ def test_a_rehearsal_goes_through_every_role_and_changes_nothing_here(tmp_path):
     assert cpu_s < 8
 
 
+def test_a_rehearsal_with_every_kind_of_variable_is_clean_too(tmp_path):
+    before = this_machine()
+    variables = {
+        "extra_accounts": [{"name": "cloudmgr-test", "ssh_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1 wang"]}],
+        "ntp_servers": ["10.0.0.1"],
+        "dns_servers": ["10.0.0.1"],
+        "repo_url": "http://10.0.0.1/repo",
+        "repo_gpg_key_url": "http://10.0.0.1/key",
+        "sysctl": {"vm.swappiness": 10},
+        "agent_hooks": [
+            {"name": "agent", "command": ["touch", str(tmp_path / "agent")], "creates": str(tmp_path / "agent")}
+        ],
+    }
+    result, events = rehearse(
+        tmp_path, "configure_server", hosts(), variables=variables, secrets={"agent_token": "s3cret-token"}
+    )
+    assert (result.state, result.reason) == ("succeeded", None)
+    assert this_machine() == before
+    assert not (tmp_path / "agent").exists()
+    changed = {event.task for event in events if event.state == "changed"}
+    assert {"Make the extra accounts", "Write the extra accounts' SSH keys", "Run the agent hooks"} <= changed
+
+
 def test_events_come_in_order_with_time_server_and_state(tmp_path):
     servers = hosts(2)
     _, events = rehearse(tmp_path, "collect_facts", servers)
