@@ -8,9 +8,10 @@ from sqlmodel import Session
 import quotas
 from cloudmgr.adapters import queue
 from cloudmgr.domain import clock
-from cloudmgr.domain.access import Action, Actor, Role
+from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.errors import Conflict, Forbidden, Hidden, InvalidInput, NotFound, OwnRequest
 from cloudmgr.domain.events import Event
+from cloudmgr.domain.labels import REQUEST_PHASES, ROLES, word
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import Decision, RequestPhase, require_request_move
 from cloudmgr.models import Approval, ApprovalStage, Organization, Project, ResourceRequest, User
@@ -62,7 +63,7 @@ def decide(session: Session, actor: Actor, request_id: uuid.UUID, command: Decid
         raise Forbidden(N_("Your roles do not allow you to decide on requests."))
     stage = requests.open_stage(session, request.id)
     if stage is None:
-        raise Conflict(N_("The request is {phase}: there is nothing to decide. Refresh the page."), phase=request.phase)
+        raise Conflict(N_("The request is {phase}: there is nothing to decide. Refresh the page."), phase=word(REQUEST_PHASES, request.phase))
     _require_turn(session, actor, stage)
     if command.decision is not Decision.APPROVE and not command.comment.strip():
         raise InvalidInput(N_("Say why, so that the applicant knows what to change."), field="comment")
@@ -102,7 +103,7 @@ def _require_turn(session: Session, actor: Actor, stage: ApprovalStage) -> None:
         raise Forbidden(
             N_("This stage ({stage}) is decided by {role} of {organization}."),
             stage=Message(stage.name),
-            role=Message(Role(stage.role).value),
+            role=word(ROLES, stage.role),
             organization=session.get_one(Organization, stage.organization_id).name,
         )
 

@@ -16,6 +16,7 @@ from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import Conflict, Hidden, InvalidInput, NotFound
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.ids import new_id
+from cloudmgr.domain.labels import SERVER_PHASES, word
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.models import Backend, Organization, PlaybookEvent, PlaybookRun, PlaybookRunServer, Server
@@ -122,7 +123,7 @@ def _standing(session: Session, actor: Actor, index: int, server_id: uuid.UUID) 
             N_("Server {name} is {phase}; a playbook runs on servers that stand."),
             field=f"servers[{index}]",
             name=server.name,
-            phase=server.phase,
+            phase=word(SERVER_PHASES, server.phase),
         )
     return server
 

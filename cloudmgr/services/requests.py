@@ -16,6 +16,7 @@ from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import Conflict, Forbidden, Hidden, InvalidInput, NotFound
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.ids import new_id
+from cloudmgr.domain.labels import REQUEST_PHASES, word
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import (
     EDITABLE_REQUESTS,
@@ -103,7 +104,7 @@ def update_request(
     if RequestPhase(request.phase) not in EDITABLE_REQUESTS:
         raise Conflict(
             N_("Only a draft or a returned request can be changed; this one is {phase}. Withdraw it first."),
-            phase=request.phase,
+            phase=word(REQUEST_PHASES, request.phase),
         )
     if command.kind != request.kind or command.project != request.project_id:
         raise InvalidInput(
@@ -172,7 +173,7 @@ def retry(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceRequ
     if RequestPhase(request.phase) not in (RequestPhase.FAILED, RequestPhase.PARTLY_FULFILLED):
         raise Conflict(
             N_("Only a failed or partly fulfilled request can be tried again; this one is {phase}."),
-            phase=request.phase,
+            phase=word(REQUEST_PHASES, request.phase),
         )
     failed = [server for server in servers.plain_of_request(session, request) if server.phase == ServerPhase.FAILED]
     stuck = [server for server in servers.plain_of_request(session, request) if server.phase == ServerPhase.RETIRING]

@@ -12,6 +12,7 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import Conflict, Hidden, NotFound, Unsupported
 from cloudmgr.domain.events import Event
+from cloudmgr.domain.labels import SERVER_PHASES, word
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.models import Backend, Network, Organization, Project, ResourceRequest, Server
@@ -102,7 +103,7 @@ def act(session: Session, actor: Actor, server_id: uuid.UUID, command: PowerActi
         raise Conflict(
             N_("Server {name} is {phase}; only a server that stands can be switched."),
             name=server.name,
-            phase=server.phase,
+            phase=word(SERVER_PHASES, server.phase),
         )
     if "power" not in backend.capabilities:
         raise Unsupported(N_("The cloud {backend} offers no power control."), backend=backend.name)

@@ -21,6 +21,7 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.errors import Refusal
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.events import Outcome as Ended
+from cloudmgr.domain.labels import TASK_STATES, word
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.models import (
@@ -272,7 +273,7 @@ class _Recorder:
                 {
                     "server": self.names.get(event.server_id, "") if event.server_id else "",
                     "task": Message(event.task.replace("{", "{{").replace("}", "}}")),
-                    "state": Message(event.state),
+                    "state": word(TASK_STATES, event.state),
                 },
             ),
             dedupe=f"task:{self.run_id}:{self.offset + event.seq}",
