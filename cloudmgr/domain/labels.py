@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from cloudmgr.domain.access import Role
-from cloudmgr.domain.messages import Message, N_
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import RequestPhase, ServerPhase
 
 REQUEST_PHASES: Mapping[str, str] = {

@@ -33,7 +33,7 @@ def check_lease(*, lease_end: date | None, long_term: bool, reason: str, today: 
         )
     last = today + timedelta(days=max_days)
     try:
-        last = today.replace(year=today.year + 3) if max_days >= 3 * 365 else last  # noqa: PLR2004 - three calendar years
+        last = today.replace(year=today.year + 3) if max_days >= 3 * 365 else last
     except ValueError:  # 29 February
         last = today + timedelta(days=3 * 365)
     if lease_end > last:

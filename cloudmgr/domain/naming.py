@@ -2,7 +2,7 @@
 
 import re
 
-from cloudmgr.domain.messages import Message, N_
+from cloudmgr.domain.messages import N_, Message
 
 _CONVENTION = re.compile(r"^\d{6}-[a-z0-9]+-[a-z0-9]+-(prd|tst|dev|dr)-(app|db|mid|web|fs|other)\d{0,4}$")
 _DIGITS = 2

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from cloudmgr.domain.messages import Message, N_
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import Health, Spread, Tier
 
 _TIER_ORDER = {Tier.CITY: 0, Tier.DISTRICT: 1, Tier.EDGE: 2, Tier.PUBLIC: 3}
