@@ -11,6 +11,9 @@ import cloudmgr.models
 from cloudmgr.domain.access import Actor
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
 from tests.services.people import LOCAL
+from tests.stocked import _shared_worlds, any_world, desk, small_world, world_templates
+
+__all__ = ["_shared_worlds", "any_world", "desk", "small_world", "world_templates"]
 
 
 @pytest.fixture(scope="session")
