@@ -8,7 +8,7 @@ SEED = Path("/run/seed")
 
 
 def append(path, line):
-    with open(path, "a") as file:
+    with Path(path).open("a") as file:
         file.write(line + "\n")
 
 
