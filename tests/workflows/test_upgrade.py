@@ -51,7 +51,13 @@ def _edit(path: Path, old: str, new: str) -> None:
     ("kill_at", "runs_the_new_step"), [("created:after", True), ("await_running:after", False), ("place:inside", True)]
 )
 def test_work_begun_by_the_old_wheel_is_finished_by_the_new(
-    stages: Callable[..., Stage], dialect: str, new_release: Path, tmp_path: Path, kill_at: str, *, runs_the_new_step: bool
+    stages: Callable[..., Stage],
+    dialect: str,
+    new_release: Path,
+    tmp_path: Path,
+    kill_at: str,
+    *,
+    runs_the_new_step: bool,
 ) -> None:
     one = stages(dialect).case(tmp_path / "case")
     died = one.run(kill_at=kill_at)
