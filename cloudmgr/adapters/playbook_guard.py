@@ -206,8 +206,17 @@ def _write_inputs(order: Mapping[str, Any], folder: Path) -> None:
         if connection.get("ansible_connection") != "local":
             own = ["-o", f'UserKnownHostsFile="{folder}/known_hosts"', "-o", "StrictHostKeyChecking=yes"]
             if order["known_hosts"] is None:
-                own = ["-o", f'UserKnownHostsFile="{host["known_hosts"]}"', "-o", f"HostKeyAlias={name}"]
-                own += ["-o", "StrictHostKeyChecking=accept-new"]
+                # Once a key is kept it must match: accept-new alone would take one of another type beside it.
+                kept = Path(host["known_hosts"])
+                policy = "yes" if kept.exists() and kept.read_text().strip() else "accept-new"
+                own = [
+                    "-o",
+                    f'UserKnownHostsFile="{kept}"',
+                    "-o",
+                    f"HostKeyAlias={name}",
+                    "-o",
+                    f"StrictHostKeyChecking={policy}",
+                ]
             connection["ansible_ssh_common_args"] = shlex.join([*own, *shared])
         lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in connection.items()]
         lines += [f"{json.dumps(key)}: {unsafe_yaml(value)}" for key, value in host["variables"].items()]

@@ -7,8 +7,9 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ IMAGES = {
     "debian-12-full": Architecture.X86_64,
 }
 SMALL = ("debian-12-aarch64", "debian-12-x86_64")
+OTHER_HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHxcOYnkZ1D8Y2AkXrrcN4t0p2S1FvO0cQ7H4w6zq1aB"
 TOKEN = "enrol-7f3a-token"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1GzVbQ8ltm2V3lHkC4wV7vNqv9m2o8b0b1o3W6nVZ wangfang"
 VARIABLES = {
@@ -42,12 +44,41 @@ VARIABLES = {
 
 @dataclass
 class Guests:
+    """Guests built when a test first needs them, several at once where it needs several."""
+
     lab: dict
+    provider: Any
     work_dir: Path
-    hosts: dict[str, Host]
+    hosts: dict[str, Host] = field(default_factory=dict)
     events: list[TaskEvent] = field(default_factory=list)
 
+    def need(self, *images: str) -> None:
+        key = Path(self.lab["ssh_key_file"] + ".pub").read_text().strip()
+        missing = {image: uuid.uuid4() for image in images if image not in self.hosts}
+        for image, token in missing.items():
+            self.hosts[image] = Host(token, "prd-" + image.removeprefix("debian-12-").replace("_", "-"), None)
+            spec = ServerSpec(
+                self.hosts[image].name,
+                IMAGES[image],
+                vcpus=1,
+                memory_mib=768,
+                system_disk_gib=2,
+                zone=f"lab-{IMAGES[image]}",
+                image=image,
+                networks=("lab",),
+                ssh_keys=(key,),
+            )
+            try:
+                self.provider.create_server(spec, token)
+            except Exception:
+                del self.hosts[image]  # so that the next test says so too, and not something else
+                raise
+        for image, token in missing.items():
+            self.hosts[image] = replace(self.hosts[image], address=address(self.provider, token))
+            until_ready(self, image)
+
     def run(self, *images: str, playbook: str = "configure_server", check: bool = False, **other) -> RunResult:
+        self.need(*images)
         entry = load_catalogue()[playbook]
         started = time.monotonic()
         wanted = {
@@ -78,29 +109,18 @@ class Guests:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def delete(self) -> None:
+        for host in self.hosts.values():
+            if (server := self.provider.find_server(host.server_id)) is not None:
+                self.provider.delete_server(server.ref)
+        self.provider.close()
+
 
 @pytest.fixture(scope="module")
 def guests(tmp_path_factory) -> Iterator[Guests]:
-    provider = opened(tmp_path_factory.mktemp("state"))
-    key = Path(lab()["ssh_key_file"] + ".pub").read_text().strip()
-    tokens = {image: uuid.uuid4() for image in IMAGES}
-    made = Guests(lab(), tmp_path_factory.mktemp("work"), {})
-    try:
-        for image, arch in IMAGES.items():
-            name = "prd-" + image.removeprefix("debian-12-").replace("_", "-")
-            spec = ServerSpec(name, arch, 1, 768, 2, f"lab-{arch}", image, networks=("lab",), ssh_keys=(key,))
-            provider.create_server(spec, tokens[image])
-        for image, token in tokens.items():
-            made.hosts[image] = Host(
-                token, "prd-" + image.removeprefix("debian-12-").replace("_", "-"), address(provider, token)
-            )
-            until_ssh(made, image)
-        yield made
-    finally:
-        for token in tokens.values():
-            if (server := provider.find_server(token)) is not None:
-                provider.delete_server(server.ref)
-        provider.close()
+    made = Guests(lab(), opened(tmp_path_factory.mktemp("state")), tmp_path_factory.mktemp("work"))
+    yield made
+    made.delete()
 
 
 def address(provider, token: uuid.UUID) -> str:
@@ -113,7 +133,7 @@ def address(provider, token: uuid.UUID) -> str:
     raise AssertionError("the guest took no address")
 
 
-def until_ssh(made: Guests, image: str) -> None:
+def until_ready(made: Guests, image: str) -> None:
     deadline = time.monotonic() + 300
     while True:
         try:
@@ -126,6 +146,7 @@ def until_ssh(made: Guests, image: str) -> None:
 
 
 def test_check_mode_is_clean_on_fresh_guests_and_changes_nothing(guests):
+    guests.need(*SMALL)
     before = {image: guests.ssh(image, "find /etc -newer /etc/hostname | sort; md5sum /etc/hosts") for image in SMALL}
     result = guests.run(*SMALL, check=True, variables={})
     assert (result.state, result.reason) == ("succeeded", None)
@@ -152,7 +173,7 @@ def test_a_run_configures_guests_of_both_architectures_and_says_what_they_are(gu
         assert "本系统为非涉密系统" in guests.ssh(image, "cat /etc/issue.net")
         assert KEY in guests.ssh(image, "sudo cat /home/wangfang/.ssh/authorized_keys")
         assert guests.ssh(image, "/sbin/sysctl -n net.ipv4.conf.all.accept_redirects").strip() == "0"
-        assert guests.ssh(image, "sudo cat /etc/agent-token") == TOKEN
+        assert guests.ssh(image, "sudo cat /etc/agent-token") == TOKEN + "\n"
 
 
 def test_a_second_run_changes_nothing(guests):
@@ -184,10 +205,11 @@ def test_the_secret_is_in_no_log_of_the_guest_and_in_no_event(guests):
 
 def test_another_host_key_is_refused(guests):
     image = "debian-12-x86_64"
+    assert guests.run(image, playbook="collect_facts").state == "succeeded"
     host = guests.hosts[image]
     kept = guests.work_dir / "known_hosts" / str(host.server_id)
     assert str(host.server_id) in kept.read_text()
-    kept.write_text(f"{host.server_id} {' '.join(KEY.split()[:2])}\n")
+    kept.write_text(f"{host.server_id} {OTHER_HOST_KEY}\n")  # of another type than the guest's may be: refused as well
     result = guests.run(image, playbook="collect_facts")
     assert result.hosts[host.server_id].state == "unreachable"
     assert "host key" in str(result.hosts[host.server_id].reason).lower()
