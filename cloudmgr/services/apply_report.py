@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass
 from dataclasses import fields as dataclass_fields
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import ValidationError
 from sqlmodel import SQLModel
@@ -22,8 +22,6 @@ class ApplyRefused(InvalidInput):
 
     `errors` hold translatable messages; `invalid` are pydantic's own error records, told by whoever tells them elsewhere.
     """
-
-    code: ClassVar[str] = "apply_refused"
 
     def __init__(self, errors: list[Mapping[str, Any]], invalid: list[Mapping[str, Any]]) -> None:
         count = len(errors) + len(invalid)

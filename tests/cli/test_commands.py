@@ -103,7 +103,7 @@ def test_a_refused_file_is_told_by_its_places_in_both_languages_and_audited(
     engine = make_engine(load_settings(tmp_path / "data").database_url)
     with new_session(engine) as session:
         denied = session.exec(select(AuditEvent).where(AuditEvent.outcome == "denied")).all()
-        assert [(event.event, event.reason) for event in denied] == [("system.apply", "apply_refused")] * 3
+        assert [(event.event, event.reason) for event in denied] == [("system.apply", "invalid")] * 3
     engine.dispose()
 
 

@@ -292,3 +292,12 @@ def test_what_is_not_a_file_of_sections_is_refused(tmp_path: Path, name: str, te
 
 def test_the_sample_is_strict_json(sample: Path) -> None:
     assert json.loads(sample.read_text(encoding="utf-8"))["districts"][0]["code"] == "CS"
+
+
+def test_the_documented_example_is_true(session: Session, local: Actor, tmp_path: Path) -> None:
+    documented = (Path(__file__).parents[2] / "docs" / "apply.md").read_text(encoding="utf-8")
+    file = tmp_path / "example.yaml"
+    file.write_text(documented.partition("```yaml\n")[2].partition("```")[0], encoding="utf-8")
+    run(session, local, {"network_zones": [{"name": "政务外网区", "code": "WW"}]})
+    assert run(session, local, read_document(file))["quotas"]["created"] == 2
+    assert all(not counts["updated"] for counts in run(session, local, read_document(file)).values())
