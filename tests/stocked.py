@@ -284,7 +284,7 @@ def _shared_worlds(
 
     yield get
     for world in made.values():
-        dropped(world)
+        world.engine.dispose()  # the database goes with its server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
