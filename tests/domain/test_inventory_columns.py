@@ -1,5 +1,8 @@
 """The inventory's columns are a promise: 64, in this order."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from cloudmgr.domain.architectures import CpuFamily
@@ -38,3 +41,11 @@ def test_every_code_of_ours_has_a_word(key: str, codes: set[str]) -> None:
 @pytest.mark.parametrize(("name", "masked"), [("王芳", "王*"), ("欧阳娜娜", "欧***"), ("王", "*"), (" ", "")])
 def test_a_name_keeps_its_first_character_only(name: str, masked: str) -> None:
     assert mask_name(name) == masked
+
+
+def test_the_document_tells_every_column_as_it_is() -> None:
+    lines = (Path(__file__).parents[2] / "docs/inventory.md").read_text().splitlines()
+    told = [[cell.strip() for cell in line.split("|")[2:7]] for line in lines if re.match(r"\| \d+ \|", line)]
+    assert told == [
+        [f"`{each.key}`", each.header_zh, each.header_en, each.kind, "✔" * each.required] for each in COLUMNS
+    ]
