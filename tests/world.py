@@ -209,6 +209,25 @@ def build(
     return world
 
 
+def reopen(data_dir: Path, engine: sa.Engine) -> World:
+    """Find the city again in a database that `build` made."""
+    with new_session(engine) as session:
+        by_code = {row.code: row for row in session.exec(select(Organization))}
+        projects = {row.name: row for row in session.exec(select(Project))}
+        people = {row.username: row.id for row in session.exec(select(User))}
+    return World(
+        load_settings(data_dir),
+        engine,
+        by_code["CS"],
+        by_code["430102"],
+        by_code["430104"],
+        by_code["430102-mzj"],
+        projects["智慧社区综合服务平台"],
+        projects["岳麓门户网站"],
+        people,
+    )
+
+
 def _populate(session: Session, settings: Settings, engine: sa.Engine, limits: Mapping[str, int | None]) -> World:
     root = _organization(session, None, "CS", "长沙市", "city")
     furong = _organization(session, root, "430102", "芙蓉区", "district")
@@ -230,6 +249,8 @@ def _populate(session: Session, settings: Settings, engine: sa.Engine, limits: M
     session.add(
         Image(name="kylin-v10", title="银河麒麟 V10", os_name="Kylin V10", os_version="V10 SP3", os_is_xinchuang=True)
     )
+    session.add(Flavor(name="1C1G", vcpus=1, memory_mib=1024, system_disk_gib=4))
+    session.add(Image(name="debian-12", title="Debian 12", os_name="Debian", os_version="12"))
     session.flush()
     project = _project(session, minzheng, "智慧社区综合服务平台")
     other = _project(session, yuelu, "岳麓门户网站")

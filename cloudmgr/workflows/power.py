@@ -19,7 +19,9 @@ from providers.base import PowerControl
 from providers.errors import Remedy, Unsupported
 
 TRIES = 6
-SETTLE_TRIES = 20
+SETTLE_TRIES = 30
+"""With pauses of up to 8 s some four minutes: longer than the grace a driver gives a guest before it cuts the power."""
+PRESS_EVERY = 3
 _EVENTS = {"start": Event.VM_START, "stop": Event.VM_STOP, "reboot": Event.VM_REBOOT}
 _WANTED = {"start": "running", "stop": "stopped", "reboot": "running"}
 
@@ -34,15 +36,28 @@ def power_server(server_id: str, action: str, asked_by: str) -> bool:
         if done["ok"] or done["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
             break
         pause(number)
-    seen: Outcome = {"ok": False}
-    if done["ok"]:
-        for number in range(SETTLE_TRIES):
-            seen = call("settle", provision.look, server_id, where["backend"])
-            if seen["ok"] and seen["result"] and seen["result"]["power"] == _WANTED[action]:
-                break
-            pause(min(number, 3))
+    seen = _settle(server_id, where["backend"], where["ref"], action) if where and done["ok"] else {"ok": False}
+    if done["ok"] and not _is(seen, _WANTED[action]):
+        done = {"ok": False, "code": "not_settled"}
     write("power_end", _note, server_id, action, asked_by, done, seen)
     return bool(done["ok"])
+
+
+def _settle(server_id: str, backend: str, ref: str, action: str) -> Outcome:
+    """Ask until the server is as wanted; a guest that overhears the power button is asked again, then cut off."""
+    seen: Outcome = {"ok": False}
+    for number in range(SETTLE_TRIES):
+        seen = call("settle", provision.look, server_id, backend)
+        if _is(seen, _WANTED[action]):
+            break
+        pause(min(number, 3))
+        if action == "stop" and number % PRESS_EVERY == PRESS_EVERY - 1:
+            call("press_again", _switch, backend, ref, action)
+    return seen
+
+
+def _is(seen: Outcome, power: str) -> bool:
+    return bool(seen["ok"] and seen["result"] and seen["result"]["power"] == power)
 
 
 def _where(session: Session, server_id: str) -> dict[str, str] | None:

@@ -199,6 +199,7 @@ def prepare(
     *,
     retire: bool = False,
     backends: list[dict[str, Any]] | None = None,
+    worker: dict[str, Any] | None = None,
     **body: Any,
 ) -> Stage:
     """Make a city in which a create request (or, with `retire`, the retirement of what it built) has been approved."""
@@ -206,7 +207,7 @@ def prepare(
     city = world.build(home, url, backends=chosen)
     settings: dict[str, Any] = {
         "database": {"url": url, "synchronous": "NORMAL"},
-        "worker": {"poll_s": 0.05, "boot_poll_s": 0.05, "health_interval_s": 600},
+        "worker": {"poll_s": 0.05, "boot_poll_s": 0.05, "health_interval_s": 600} | (worker or {}),
         "backends": chosen,
     }
     ready = zygote.run(data_dir=str(home), settings=settings, request=None)
