@@ -264,6 +264,7 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "is_xinchuang": N_("Xinchuang"),
         "environment": N_("environment"),
     },
+    "export_state": {"running": N_("In progress"), "done": N_("Complete"), "broken": N_("Broken off")},
     "notice": {
         "submitted": N_("Submitted. It is now waiting for approval."),
         "saved": N_("Saved."),
@@ -348,6 +349,7 @@ _TONES: Mapping[str, Mapping[str, str]] = {
     "stage_state": {"open": "info", "approve": "ok", "return": "warn", "reject": "bad"},
     "run_state": {"running": "busy", "succeeded": "ok", "failed": "bad", "timed_out": "bad", "cancelled": "warn"},
     "task_state": {"changed": "info", "ok": "ok", "failed": "bad", "unreachable": "bad"},
+    "export_state": {"running": "busy", "done": "ok", "broken": "bad"},
     "outcome": {"success": "ok", "denied": "warn", "failure": "bad"},
     "health": {"ok": "ok", "degraded": "warn", "down": "bad"},
 }  # fmt: skip

@@ -120,7 +120,7 @@ def _catalogue(world: World) -> None:
         for resource, total in (("vcpus", 128), ("memory_mib", 524288), ("disk_gib", 16000)):
             session.add(ZoneInventory(zone_id=zone.id, resource=resource, total=total))
         session.add(ZoneNetworkZone(zone_id=zone.id, network_zone=ZONE))
-        image = session.exec(select(Image)).one()
+        image = session.exec(select(Image).where(Image.name == "kylin-v10")).one()
         session.add(ImageVariant(image_id=image.id, arch="aarch64", backend_id=backend.id, ref="img"))
         session.commit()
 

@@ -356,3 +356,21 @@ def test_another_sites_form_cannot_sign_in(console: Console) -> None:
         "/login", data={"username": "a", "password": "b"}, headers={"Origin": "https://evil.example"}
     )
     assert answer.status_code == 403
+
+
+def test_the_inventory_leaves_as_a_file_and_is_on_the_register(
+    console: Console, standing: Callable[..., uuid.UUID]
+) -> None:
+    standing()
+    auditor = console.reader("auditor")
+    answer = auditor.client.get("/inventory/file?format=csv&view=audit&encoding=utf-8-sig")
+    assert answer.status_code == 200
+    text = answer.content.decode("utf-8-sig")
+    assert "资源编号" in text.splitlines()[0]
+    assert "13800000000" not in text
+    assert "attachment" in answer.headers["content-disposition"]
+    page = auditor.page("/inventory")
+    assert "完成" in page.text
+    auditor.page("/inventory/file?format=csv&reveal=1", 422)
+    auditor.page("/inventory/file?format=papyrus", 422)
+    assert console.reader("quota").client.get("/inventory/file?format=csv&reveal=1&reason=x").status_code == 403
