@@ -179,7 +179,7 @@ def event_line(words: Words, event: RequestEvent) -> EventLine:
         id=event.id or 0,
         at=event.at,
         kind=event.kind,
-        text=_task(words, event) if state else words.told(event.message),
+        text=_task(words, event) if "task" in event.message.get("params", {}) else words.told(event.message),
         failed=bool(event.data.get("failed")) or state in ("failed", "unreachable"),
         task_state=state,
         rehearsed=bool(event.data.get("rehearsed")),
