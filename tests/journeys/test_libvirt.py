@@ -125,7 +125,7 @@ def test_one_request_builds_and_configures_an_arm_and_an_x86_server(zygote: Zygo
         zygote,
         tmp_path / "city",
         key,
-        [entry("prd-arm", "aarch64", "configure_server"), entry("prd-x86", "x86_64", "configure_server")],
+        [entry("journey-arm", "aarch64", "configure_server"), entry("journey-x86", "x86_64", "configure_server")],
     )
     done = case.run(timeout_s=TIMEOUT_S)
     assert done["status"] == 0, (done, case.log())
@@ -135,7 +135,7 @@ def test_one_request_builds_and_configures_an_arm_and_an_x86_server(zygote: Zygo
         ("aarch64", "active", False),
         ("x86_64", "active", False),
     ]
-    assert domains("prd-arm-", "prd-x86-") == sorted(f"{server.name}-{server.id.hex[-8:]}" for server in servers)
+    assert domains("journey-arm-", "journey-x86-") == sorted(f"{server.name}-{server.id.hex[-8:]}" for server in servers)
     for server in servers:
         assert server.ipv4
         answer = libvirt_lab.ssh(server.ipv4[0], "uname -m; hostname; sudo cat /etc/cloudmgr/server.json", key=key)
@@ -151,14 +151,14 @@ def test_one_request_builds_and_configures_an_arm_and_an_x86_server(zygote: Zygo
 
 @pytest.mark.parametrize("kill_at", ["create:inside", "await_running:after", "configure:inside"])
 def test_killed_on_the_way_it_builds_exactly_one_guest(zygote: Zygote, key: Path, tmp_path: Path, kill_at: str) -> None:
-    case = approved(zygote, tmp_path / "city", key, [entry("kill-arm", "aarch64", "collect_facts")])
+    case = approved(zygote, tmp_path / "city", key, [entry("journey-kill", "aarch64", "collect_facts")])
     died = case.run(kill_at=kill_at, timeout_s=TIMEOUT_S)
     assert died["died_by"] == signal.SIGKILL, (died, case.log())
     done = case.run(timeout_s=TIMEOUT_S)
     assert done["status"] == 0, (done, case.log())
     request, servers = of(case)
     assert request.phase == "fulfilled", (case.log(), [(s.name, s.phase, s.failure) for s in servers])
-    assert domains("kill-arm-") == [f"kill-arm-{servers[0].id.hex[-8:]}"]
+    assert domains("journey-kill-") == [f"journey-kill-{servers[0].id.hex[-8:]}"]
     assert not playbooks_running(case.data_dir)
     engine = case.engine
     with new_session(engine) as session:
