@@ -20,7 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("cloudmgr.cli_init:app", "Make an empty installation with its three administrators."),
     "serve": ("cloudmgr.cli_process:serve", "Answer HTTP: console and API, with a worker inside."),
     "worker": ("cloudmgr.cli_process:worker", "Run a worker of its own."),
-    "db": ("cloudmgr.cli_db:app", "Upgrade and check the database."),
+    "db": ("cloudmgr.cli_db:app", "Upgrade, check, back up and restore the database."),
     "config": ("cloudmgr.cli_config:app", "Check the settings."),
     "apply": ("cloudmgr.cli_apply:app", "Load organizations, projects, catalogue and quotas from a file."),
     "user": ("cloudmgr.cli_user:app", "Add and lock people, grant and revoke roles."),

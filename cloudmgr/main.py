@@ -27,7 +27,7 @@ import cloudmgr.api.requests
 import cloudmgr.api.servers
 import cloudmgr.api.sessions
 import cloudmgr.api.users
-from cloudmgr.adapters import migrate
+from cloudmgr.adapters import migrate, occupancy
 from cloudmgr.http import errors, logging, schema
 from cloudmgr.http.edge import EdgeMiddleware
 from cloudmgr.http.limits import AdmissionMiddleware, BodyLimitMiddleware
@@ -151,16 +151,21 @@ def _is_loopback(host: str) -> bool:
 def serve(settings: Settings, *, with_worker: bool = True, alongside: Callable[[], None] | None = None) -> None:
     """Answer HTTP until SIGTERM or SIGINT; with a worker inside unless told otherwise.
 
-    `alongside` runs once in a thread of its own as soon as the worker takes work (the demonstration seeds its city so).
+    After a restore pages and API answer, /readyz says `paused`, and the worker waits until work is resumed. `alongside` runs once in a thread of its own as soon as the worker takes work (the demonstration seeds its city so).
 
     Raises:
         ListenerRefused: passwords would travel in clear.
         SchemaRefused: the database is not at this release's schema.
-        Conflict: another worker runs on this database, or work is paused after a restore.
+        Conflict: another worker runs on this database, or a restore is under way.
     """
     check_listener(settings)
     logging.configure(settings.log)
     migrate.check(settings)
+    with occupancy.sharing(settings.data_dir):
+        _serve(settings, with_worker=with_worker, alongside=alongside)
+
+
+def _serve(settings: Settings, *, with_worker: bool, alongside: Callable[[], None] | None) -> None:
     listen = settings.web
     server = uvicorn.Server(
         uvicorn.Config(

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,14 +19,14 @@ import sqlalchemy as sa
 from sqlmodel import Session, select
 
 import cloudmgr
-from cloudmgr.adapters import migrate
+from cloudmgr.adapters import migrate, occupancy
 from cloudmgr.domain import clock
 from cloudmgr.domain.errors import Conflict
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
-from cloudmgr.models import Backend, Fact
+from cloudmgr.models import Backend
 from cloudmgr.models import Worker as WorkerRow
-from cloudmgr.services import audit
+from cloudmgr.services import audit, maintenance
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
 from cloudmgr.workflows import engine as engines
@@ -39,8 +40,10 @@ BEAT_S = 5.0
 REAP_S = 10.0
 """How often the locks of others are tried: a dead worker's work is taken over within about this time."""
 SWEEP_S = 3600.0
-PAUSED = "paused"
-"""Fact: work is paused, after a restore, until an administrator has reconciled."""
+EXIT_CANNOT_BEGIN = 75
+"""EX_TEMPFAIL: start me again."""
+PAUSE_POLL_S = 2.0
+"""How often a worker that waits after a restore looks whether work goes on."""
 
 
 class Worker:
@@ -55,39 +58,54 @@ class Worker:
         self._stopping = threading.Event()
         self._keeper: threading.Thread | None = None
         self._lock: TextIO | None = None
+        self._place: TextIO | None = None
+        self._working = False
         self._reaper: Reaper | None = None
         self._watchers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="watch")
         self._watching: dict[str, Future[None]] = {}
         self._engine: sa.Engine | None = None
 
     def start(self) -> None:
-        """Take the lock, launch the engine, see every backend once, then keep watch in a thread of its own.
+        """Take the locks, launch the engine, see every backend once, then keep watch in a thread of its own.
+
+        After a restore it takes no work and returns all the same: the thread waits until an administrator has reconciled
+        and resumed, and begins then.
 
         Raises:
-            Conflict: another worker runs on this SQLite database, or work is paused after a restore.
+            Conflict: another worker runs on this SQLite database, or a restore is under way.
             SchemaRefused: the database is not at this release's schema.
         """
+        self._place = occupancy.share(self.settings.data_dir)
         migrate.check(self.settings)
         self._engine = self._shared or make_engine(
             self.settings.database_url,
             pool_size=self.settings.database.pool_size,
             synchronous=self.settings.database.synchronous,
         )
-        self._refuse_paused()
         if self.settings.is_sqlite:
             self._lock = _only_worker(self.settings.data_dir)
+        since = self._paused_since()
+        if since is None:
+            self._begin()
         else:
+            logger.warning("work is paused since the restore of %s; see `cloudmgr db reconcile`", since.isoformat())
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self._keeper.start()
+
+    def _begin(self) -> None:
+        """Begin to take work."""
+        assert self._engine is not None  # noqa: S101 - start made it
+        if not self.settings.is_sqlite:
             self._reaper = Reaper(self._engine, self.executor_id)
             self._reaper.hold()
         self._declare_backends()
         engines.start(self.settings, self.executor_id, self._engine)
+        self._working = True
         if self._reaper is not None:
             self._reaper.reap()
         self._beat()
         self._watch_backends()
         self._record(Event.SYSTEM_START)
-        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
-        self._keeper.start()
 
     def stop(self, *, wait_s: int = 5) -> None:
         """Stop taking work and let go; what is still running goes on at the next start."""
@@ -95,12 +113,14 @@ class Worker:
         if self._keeper is not None:
             self._keeper.join(timeout=10)
         self._watchers.shutdown(wait=False, cancel_futures=True)
-        self._record(Event.SYSTEM_STOP)
-        engines.stop(wait_s=wait_s)
+        if self._working:
+            self._record(Event.SYSTEM_STOP)
+            engines.stop(wait_s=wait_s)
         if self._reaper is not None:
             self._reaper.let_go()
-        if self._lock is not None:
-            self._lock.close()
+        for lock in (self._lock, self._place):
+            if lock is not None:
+                lock.close()
         if self._shared is None and self._engine is not None:
             self._engine.dispose()
 
@@ -109,6 +129,8 @@ class Worker:
         if self._engine is None:
             return True
         table = engines.status_table(self._engine)
+        if table is None:
+            return True
         with self._engine.connect() as connection:
             left = connection.execute(
                 sa.text(f"SELECT count(*) FROM {table} WHERE status IN ('PENDING', 'ENQUEUED')")  # noqa: S608 - a constant
@@ -116,6 +138,8 @@ class Worker:
         return int(left) == 0
 
     def _keep(self) -> None:
+        if not self._working and not self._await_resume():
+            return
         rounds: list[tuple[Callable[[], Any], float]] = [
             (self._beat, BEAT_S),
             (self._watch_backends, self.settings.worker.health_interval_s),
@@ -134,6 +158,21 @@ class Worker:
                     ):  # the keeper's edge: one failed round must not end the watch; the next one tries again
                         logger.exception("a round of %s failed", deed.__name__)
                     due[deed] = time.monotonic() + every
+
+    def _await_resume(self) -> bool:
+        """Wait until work goes on, then begin it; False when this worker is told to stop first."""
+        while not self._stopping.wait(PAUSE_POLL_S):
+            try:
+                if self._paused_since() is None:
+                    logger.info("work goes on")
+                    self._begin()
+                    return True
+            except (
+                Exception
+            ):  # the keeper's edge: a worker that cannot begin must not look like one that waits, so it ends
+                logger.critical("this worker cannot begin to work", exc_info=True)
+                os._exit(EXIT_CANNOT_BEGIN)
+        return False
 
     def _beat(self) -> None:
         with self._transaction() as session:
@@ -177,16 +216,11 @@ class Worker:
                 session, SYSTEM, event, object_type="worker", object_id=self.executor_id, version=cloudmgr.__version__
             )
 
-    def _refuse_paused(self) -> None:
-        with self._transaction() as session:
-            fact = session.get(Fact, PAUSED)
-            if fact is not None and fact.value.get("paused"):
-                raise Conflict(
-                    N_(
-                        "Work is paused since the restore of {at}. Look at what `cloudmgr db reconcile` reports, then run it with --resume."
-                    ),
-                    at=fact.value.get("at", "?"),
-                )
+    def _paused_since(self) -> datetime | None:
+        if self._engine is None:
+            raise RuntimeError("the worker has not been started")
+        with new_session(self._engine) as session:
+            return maintenance.paused_since(session)
 
     @contextlib.contextmanager
     def _transaction(self) -> Any:
@@ -223,7 +257,7 @@ def run(settings: Settings, *, drain: bool = False) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     worker.start()
-    logger.info("worker %s takes work", worker.executor_id)
+    logger.info("worker %s has started", worker.executor_id)
     while not stop.wait(1.0):
         if drain and worker.is_idle():
             break

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from fastapi import Request
 
 from cloudmgr.domain.access import Action, Actor
-from cloudmgr.domain.messages import N_
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.settings import Settings, Web
+from web.formats import moment
 from web.labels import VOCABULARIES
 from web.rendering import HTML_LANGUAGES, Words
 
@@ -68,10 +70,18 @@ class Chrome:
     role_words: str
     nav: list[tuple[str, list[MenuItem]]]
     notice: str
+    paused: str = ""
+    """Since when work is paused after a restore, in words; empty: it is not."""
 
 
 def chrome_of(
-    request: Request, settings: Settings, words: Words, language: str, actor: Actor | None, csrf_token: str
+    request: Request,
+    settings: Settings,
+    words: Words,
+    language: str,
+    actor: Actor | None,
+    csrf_token: str,
+    paused_since: datetime | None = None,
 ) -> Chrome:
     """Build the frame of a page for its reader."""
     path = request.url.path
@@ -88,7 +98,19 @@ def chrome_of(
         role_words=" · ".join(words.label("role", role) for role in actor.roles) if actor else "",
         nav=_nav(words, actor, path) if actor else [],
         notice=words.translate(done) if done else "",
+        paused=_paused(words, paused_since) if paused_since else "",
     )
+
+
+def _paused(words: Words, since: datetime) -> str:
+    told = Message(
+        N_(
+            "Restored from a backup: work is paused since {at}. Requests are taken, but nothing is built or retired until an "
+            "administrator has reconciled and resumed."
+        ),
+        {"at": moment(since)},
+    )
+    return told.render(words.translate)
 
 
 def _nav(words: Words, actor: Actor, path: str) -> list[tuple[str, list[MenuItem]]]:

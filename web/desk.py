@@ -19,7 +19,7 @@ from cloudmgr.http.deps import ActorDep, AnyActorDep, SessionDep, SettingsDep
 from cloudmgr.http.problem import Problem, rendered
 from cloudmgr.http.validation import findings
 from cloudmgr.i18n import DEFAULT_LANGUAGE, translator
-from cloudmgr.services import sessions
+from cloudmgr.services import maintenance, sessions
 from cloudmgr.settings import Settings
 from web.chrome import Chrome, chrome_of
 from web.forms import Form
@@ -43,6 +43,7 @@ class Desk:
     csrf_token: str
     language: str
     words: Words = field(init=False)
+    _chrome: Chrome | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.words = Words(self.language)
@@ -60,8 +61,18 @@ class Desk:
         return HTMLResponse(render(self.language, template, chrome=self.chrome(), **context), status)
 
     def chrome(self) -> Chrome:
-        """Return the frame around the page."""
-        return chrome_of(self.request, self.settings, self.words, self.language, self.actor, self.csrf_token)
+        """Return the frame around the page; read once, for the session is over when a refusal is drawn."""
+        if self._chrome is None:
+            self._chrome = chrome_of(
+                self.request,
+                self.settings,
+                self.words,
+                self.language,
+                self.actor,
+                self.csrf_token,
+                maintenance.paused_since(self.session),
+            )
+        return self._chrome
 
     def invalid(
         self, view: FormView, values: Mapping[str, str], error: ValidationError, shown: Iterable[str]

@@ -31,6 +31,10 @@ _START = """window.ui = SwaggerUIBundle({
 """
 
 
+_REASONS = {"not_paused": "paused"}
+"""What is missing, where the check's name does not say it."""
+
+
 @router.get("/healthz", openapi_extra=rule("public"))
 async def healthz() -> JSONResponse:
     """Tell that the process answers; says nothing of the database."""
@@ -39,7 +43,7 @@ async def healthz() -> JSONResponse:
 
 @router.get("/readyz", openapi_extra=rule("public"))
 def readyz(request: Request) -> Response:
-    """Tell whether requests can be served: database, schema, a worker seen in the last 30 s, and the demo's seed."""
+    """Tell whether requests can be served: database, schema, a worker seen in the last 30 s, work not paused, demo seeded."""
     state = request.app.state
     try:
         with open_session(request) as session:
@@ -49,7 +53,7 @@ def readyz(request: Request) -> Response:
     state.is_schema_known = checks.get("schema", False)
     if all(checks.values()):
         return JSONResponse({"status": "ready", "checks": checks})
-    missing = [name for name, is_ready in checks.items() if not is_ready]
+    missing = [_REASONS.get(name, name) for name, is_ready in checks.items() if not is_ready]
     message = Message(N_("Not ready: {missing}."), {"missing": ", ".join(missing)})
     return Problem(STATUS["not_ready"], "not_ready", message, extra={"checks": checks}).response(request)
 

@@ -7,6 +7,7 @@ from sqlmodel import Session
 
 from cloudmgr.adapters import migrate
 from cloudmgr.domain import clock
+from cloudmgr.services import maintenance
 from cloudmgr.settings import Settings
 from cloudmgr.store import facts, health
 
@@ -15,6 +16,8 @@ WORKER_SILENCE = timedelta(seconds=30)
 
 def readiness(session: Session, settings: Settings, *, is_schema_known: bool = False) -> dict[str, bool]:
     """Return what is ready and what is not; all true means ready. `is_schema_known` skips a check that passed before.
+
+    `not_paused` stands there, false, from a restore until `cloudmgr db reconcile --resume`; no worker takes work meanwhile.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database does not answer.
@@ -25,6 +28,8 @@ def readiness(session: Session, settings: Settings, *, is_schema_known: bool = F
         "schema": is_schema_known or is_schema_current(session),
         "worker": seen is not None and clock.now() - seen <= WORKER_SILENCE,
     }
+    if maintenance.paused_since(session) is not None:
+        checks["not_paused"] = False
     if settings.demo:
         checks["seed"] = bool((facts.read(session, facts.SEED) or {}).get("done"))
     return checks

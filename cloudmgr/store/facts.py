@@ -9,6 +9,10 @@ from cloudmgr.models import Fact
 
 SEED = "seed"
 """`{"done": true}` once the demonstration's seed is complete; /readyz of a demonstration waits for it."""
+PAUSED = "paused"
+"""`{"paused": true, "at": …}` from a restore until an administrator has reconciled: workers take no work."""
+AUDIT_VERIFICATION = "audit_verification"
+"""What the last look at the audit log found."""
 XINCHUANG_MIN_PCT = "xinchuang_min_pct"
 """By organization code: the least share of domestic capacity it promised. Kept for reports; enforces nothing yet."""
 

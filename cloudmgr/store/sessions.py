@@ -54,6 +54,13 @@ def end_all(session: Session, user_id: uuid.UUID, at: datetime, *, but: uuid.UUI
     return cast("sa.CursorResult[Any]", result).rowcount
 
 
+def end_everybodys(session: Session, at: datetime) -> int:
+    """End every standing session and token of all users; return how many."""
+    query = sa.update(UserSession).where(col(UserSession.ended_at).is_(None)).values(ended_at=at)
+    result = session.exec(query.execution_options(synchronize_session=False))
+    return cast("sa.CursorResult[Any]", result).rowcount
+
+
 def previous(session: Session, user_id: uuid.UUID, before: uuid.UUID) -> UserSession | None:
     """Return the user's session before the given one."""
     query = (

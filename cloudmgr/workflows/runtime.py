@@ -32,26 +32,13 @@ class Runtime:
         Raises:
             Unavailable: this worker's settings have no such backend.
         """
-        for section in self.settings.backends:
-            if section.get("name") == backend:
-                return section
-        raise Unavailable(N_("The cloud {backend} is not configured on this worker."), backend=backend)
+        return section_of(self.settings, backend)
 
     def provider(self, backend: str) -> Provider:
         """Return the opened provider of a backend; opened once, kept."""
         with self._guard:
             if backend not in self._providers:
-                section = dict(self.options(backend))
-                driver = registry.load(str(section["provider"]))
-                options = {key: value for key, value in section.items() if key not in SHARED_KEYS}
-                state_dir = self.settings.data_dir.absolute() / "backends" / backend
-                state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-                try:
-                    self._providers[backend] = driver.open(options, backend=backend, state_dir=state_dir)
-                except ValueError as error:
-                    raise AuthFailed(
-                        N_("The settings of cloud {backend} are not valid."), detail=str(error), backend=backend
-                    ) from error
+                self._providers[backend] = open_provider(self.settings, backend)
             return self._providers[backend]
 
     def close(self) -> None:
@@ -71,6 +58,38 @@ SHARED_KEYS = frozenset(
     {"name", "provider", "tier", "datacenter", "title", "vendor", "owner", "shared_with", "network_zones", "overcommit"}
 )
 """Keys of a `[[backends]]` section that are ours; all others are the driver's own options."""
+
+
+def section_of(settings: Settings, backend: str) -> Mapping[str, Any]:
+    """Return a backend's section of the settings.
+
+    Raises:
+        Unavailable: there is no such section.
+    """
+    for section in settings.backends:
+        if section.get("name") == backend:
+            return section
+    raise Unavailable(N_("The cloud {backend} is not configured on this worker."), backend=backend)
+
+
+def open_provider(settings: Settings, backend: str) -> Provider:
+    """Open the provider of a backend; whoever opens it closes it.
+
+    Raises:
+        Unavailable: there is no such backend. AuthFailed: its section is not valid.
+    """
+    section = section_of(settings, backend)
+    driver = registry.load(str(section["provider"]))
+    options = {key: value for key, value in section.items() if key not in SHARED_KEYS}
+    state_dir = settings.data_dir.absolute() / "backends" / backend
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        return driver.open(options, backend=backend, state_dir=state_dir)
+    except ValueError as error:
+        raise AuthFailed(
+            N_("The settings of cloud {backend} are not valid."), detail=str(error), backend=backend
+        ) from error
+
 
 _current: Runtime | None = None
 
