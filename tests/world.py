@@ -249,7 +249,7 @@ def _populate(session: Session, settings: Settings, engine: sa.Engine, limits: M
     session.add(
         Image(name="kylin-v10", title="银河麒麟 V10", os_name="Kylin V10", os_version="V10 SP3", os_is_xinchuang=True)
     )
-    session.add(Flavor(name="1C1G", vcpus=1, memory_mib=1024, system_disk_gib=4))
+    session.add(Flavor(name="small", vcpus=1, memory_mib=1024, system_disk_gib=4))
     session.add(Image(name="debian-12", title="Debian 12", os_name="Debian", os_version="12"))
     session.flush()
     project = _project(session, minzheng, "智慧社区综合服务平台")

@@ -68,6 +68,8 @@ class Verdict:
     against: tuple[Message, ...]
     rank: int | None = None
     notes: tuple[Message, ...] = field(default=())
+    may_pass: bool = False
+    """Whether everything against it may be over in a moment: its backend does not answer or was not seen yet."""
 
     @property
     def is_candidate(self) -> bool:
@@ -79,9 +81,9 @@ def judge(wanted: Wanted, zones: Iterable[ZoneFacts]) -> list[Verdict]:
     taken: list[ZoneFacts] = []
     refused: list[Verdict] = []
     for zone in zones:
-        against = tuple(_objections(wanted, zone))
-        if against:
-            refused.append(Verdict(zone, against))
+        lasting, passing = tuple(_objections(wanted, zone)), tuple(_outages(zone))
+        if lasting or passing:
+            refused.append(Verdict(zone, (*lasting, *passing), may_pass=not lasting))
         else:
             taken.append(zone)
     taken.sort(key=lambda zone: _preference(wanted, zone))
@@ -98,12 +100,6 @@ def _objections(wanted: Wanted, zone: ZoneFacts) -> Iterable[Message]:
         )
     if not zone.is_enabled:
         yield Message(N_("it is closed to new servers"))
-    if zone.health is Health.DOWN:
-        yield Message(N_("its backend does not answer"))
-    elif zone.health is Health.UNKNOWN:
-        yield Message(N_("its backend has not been seen yet"))
-    elif not zone.is_available:
-        yield Message(N_("its backend reports it as not available"))
     if wanted.network_zone not in zone.network_zones:
         yield Message(N_("it does not serve the network zone {network_zone}"), {"network_zone": wanted.network_zone})
     if not may_use(wanted.organization_path, zone.owner_path, zone.shared_paths):
@@ -119,6 +115,15 @@ def _objections(wanted: Wanted, zone: ZoneFacts) -> Iterable[Message]:
                 N_("{resource}: {room} left, {asked} asked"),
                 {"resource": Message(_RESOURCE_WORDS.get(resource, resource)), "room": max(room, 0), "asked": amount},
             )
+
+
+def _outages(zone: ZoneFacts) -> Iterable[Message]:
+    if zone.health is Health.DOWN:
+        yield Message(N_("its backend does not answer"))
+    elif zone.health is Health.UNKNOWN:
+        yield Message(N_("its backend has not been seen yet"))
+    elif not zone.is_available:
+        yield Message(N_("its backend reports it as not available"))
 
 
 def may_use(organization_path: str, owner_path: str | None, shared_paths: Iterable[str]) -> bool:

@@ -35,10 +35,11 @@ SYSTEM = Actor(
 )
 
 
-def place(session: Session, server_id: str, number: int) -> dict[str, Any] | None:
+def place(session: Session, server_id: str, number: int, waits: bool) -> dict[str, Any] | None:
     """Choose the best zone that has room, claim it, and charge what placement fixed; None when no zone will do.
 
-    Allocation, the zone's generation and the quota of the placement's keys change together.
+    Allocation, the zone's generation and the quota of the placement's keys change together. With `waits`, a zone whose
+    only fault is that its backend does not answer is waited for: then the answer is empty, and the reasons are told.
     """
     server, request, organization = _load(session, server_id)
     image = session.get_one(Image, server.image_id)
@@ -46,34 +47,41 @@ def place(session: Session, server_id: str, number: int) -> dict[str, Any] | Non
     if held is not None:  # an attempt that could not be undone: it is gone on with where it stands
         return _placed(session, server, request, organization, image, held.zone_id, number)
     wanted = _wanted(session, server, image, organization)
-    refusals: list[Message] = []
     for _ in range(RACES):
-        refusals, raced = [], False
-        for verdict in placement.judge(wanted, zones.zone_facts(session, image_id=image.id, request_id=request.id)):
-            against = list(verdict.against)
-            if verdict.is_candidate:
-                taken = _take(session, server, verdict.zone, wanted.amounts)
-                if taken is True:
-                    return _placed(session, server, request, organization, image, verdict.zone.id, number)
-                if taken is False:
-                    raced = True
-                    break
-                against = [taken]
-            refusals.append(Message(N_("{zone}: {reasons}"), {"zone": verdict.zone.title, "reasons": against}))
-        if not raced:
+        verdicts = placement.judge(wanted, zones.zone_facts(session, image_id=image.id, request_id=request.id))
+        zone_id, refusals = _first_that_takes(session, server, wanted, verdicts)
+        if zone_id is not None:
+            return _placed(session, server, request, organization, image, zone_id, number)
+        if refusals is not None:
             break
     else:
         raise RuntimeError(f"{RACES} times another server changed the zone first")
+    if waits and any(verdict.may_pass for verdict in verdicts):
+        message = Message(N_("{name} waits for a pool. {reasons}"), {"name": server.name, "reasons": refusals})
+        _tell(session, request, server, "wait", number, message, kind="warning")
+        return {}
     message = Message(N_("No pool could take {name}. {reasons}"), {"name": server.name, "reasons": refusals})
-    _give_up(
-        session,
-        server,
-        request,
-        organization,
-        number,
-        {"step": "place", "code": "no_zone", "message": message.as_json()},
-    )
+    failure = {"step": "place", "code": "no_zone", "message": message.as_json()}
+    _give_up(session, server, request, organization, number, failure)
     return None
+
+
+def _first_that_takes(
+    session: Session, server: Server, wanted: placement.Wanted, verdicts: list[placement.Verdict]
+) -> tuple[uuid.UUID | None, list[Message] | None]:
+    """Return the zone that was claimed, or why every zone said no, or neither: a zone changed, judge again."""
+    refusals = []
+    for verdict in verdicts:
+        against = list(verdict.against)
+        if verdict.is_candidate:
+            taken = _take(session, server, verdict.zone, wanted.amounts)
+            if taken is True:
+                return verdict.zone.id, []
+            if taken is False:
+                return None, None
+            against = [taken]
+        refusals.append(Message(N_("{zone}: {reasons}"), {"zone": verdict.zone.title, "reasons": against}))
+    return None, refusals
 
 
 def _wanted(session: Session, server: Server, image: Image, organization: Organization) -> placement.Wanted:

@@ -21,13 +21,14 @@ from providers.errors import Remedy
 CREATE_TRIES = 8
 """Calls to create one server in one zone before the zone is given up: with pauses of 1 to 30 s, some two minutes."""
 UNDO_TRIES = 12
+PLACE_TRIES = 24
 
 
 @DBOS.workflow(name="provision_server", max_recovery_attempts=1000)
 def provision_server(server_id: str, number: int) -> bool:
     """Build one server; True when it stands and its quota is posted, False when it failed and nothing of it is left."""
     while True:
-        placed = write("place", facts.place, server_id, number)
+        placed = _place(server_id, number)
         if placed is None:
             return False
         verdict, failure = _build(server_id, number, placed)
@@ -42,6 +43,16 @@ def provision_server(server_id: str, number: int) -> bool:
             continue
         write("fail", facts.fail, server_id, number, failure)
         return False
+
+
+def _place(server_id: str, number: int) -> dict[str, Any] | None:
+    """Find a place; while only an outage stands in the way, look again for some ten minutes."""
+    for tries in range(PLACE_TRIES):
+        placed: dict[str, Any] | None = write("place", facts.place, server_id, number, tries < PLACE_TRIES - 1)
+        if placed is None or placed:
+            return placed
+        pause(tries)
+    return None
 
 
 def _build(server_id: str, number: int, placed: dict[str, Any]) -> tuple[str, Outcome | None]:

@@ -40,7 +40,7 @@ def backend() -> dict[str, Any]:
 
 
 def entry(name: str, arch: str, playbook: str) -> dict[str, Any]:
-    return {"name": name, "count": 1, "flavor": "1C1G", "image": "debian-12", "arch": arch, "playbook": playbook}
+    return {"name": name, "count": 1, "flavor": "small", "image": "debian-12", "arch": arch, "playbook": playbook}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from sqlmodel import select
 
 import quotas
 from cloudmgr.domain.messages import Message
-from cloudmgr.models import RequestEvent, Server
+from cloudmgr.models import Backend, RequestEvent, Server
 from cloudmgr.store.db import new_session
 from providers.simulated import drill
 from providers.simulated.faults import Fault
@@ -64,6 +64,23 @@ def test_a_half_built_server_of_a_cloud_that_then_refuses_is_removed(case: Calla
     one.finish()
     assert one.phase() == "failed", told(one)
     check_slate(one, standing=0)
+
+
+def test_a_cloud_that_does_not_answer_is_waited_for(case: Callable[..., Case]) -> None:
+    one = case()
+    engine = one.engine
+    with new_session(engine) as session:
+        backend = session.exec(select(Backend)).one()
+        backend.health = "down"
+        session.add(backend)
+        session.commit()
+    engine.dispose()
+    drill.inject(one.state_dir("kp"), Fault(call="check", kind="unavailable", times=1))
+    one.settings["worker"] |= {"health_interval_s": 1}
+    one.finish()
+    assert one.phase() == "fulfilled", told(one)
+    assert "srv waits for a pool. kp-zone: its backend does not answer" in told(one)
+    check_slate(one, standing=1)
 
 
 def test_a_throttled_cloud_is_asked_again(case: Callable[..., Case]) -> None:
