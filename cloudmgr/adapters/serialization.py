@@ -6,7 +6,7 @@ from typing import Any
 from dbos import Serializer
 
 
-class StepFailed(Exception):
+class StepFailed(Exception):  # noqa: N818 - says what happened
     """An error read back from a step's record: its kind and its words are kept, its Python class is not."""
 
     def __init__(self, kind: str, words: str) -> None:
