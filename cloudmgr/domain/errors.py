@@ -40,9 +40,13 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
 
 
 class InvalidInput(Refusal):
-    """The input breaks a rule; `field` or `errors[].field` says where."""
+    """The input breaks a rule; `field` or `errors[].field` says where.
+
+    `invalid` holds the records of the library that validated it (pydantic's); the edge tells them in the reader's words.
+    """
 
     code = "invalid"
+    invalid: Sequence[Mapping[str, Any]] = ()
 
 
 class NotFound(Refusal):

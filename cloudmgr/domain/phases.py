@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from cloudmgr.domain.errors import Conflict
-from cloudmgr.domain.messages import N_
+from cloudmgr.domain.messages import N_, Message
 
 
 class RequestKind(StrEnum):
@@ -79,7 +79,9 @@ class ServerPhase(StrEnum):
 
 SERVER_MOVES: Mapping[ServerPhase, frozenset[ServerPhase]] = {
     ServerPhase.REQUESTED: frozenset({ServerPhase.PLACED, ServerPhase.FAILED}),
-    ServerPhase.PLACED: frozenset({ServerPhase.PLACED, ServerPhase.CREATING, ServerPhase.REQUESTED, ServerPhase.FAILED}),
+    ServerPhase.PLACED: frozenset(
+        {ServerPhase.PLACED, ServerPhase.CREATING, ServerPhase.REQUESTED, ServerPhase.FAILED}
+    ),
     ServerPhase.CREATING: frozenset(
         {ServerPhase.CONFIGURING, ServerPhase.PLACED, ServerPhase.REQUESTED, ServerPhase.FAILED}
     ),
@@ -88,7 +90,9 @@ SERVER_MOVES: Mapping[ServerPhase, frozenset[ServerPhase]] = {
     ServerPhase.SUSPENDED: frozenset({ServerPhase.ACTIVE, ServerPhase.RETIRING}),
     ServerPhase.RETIRING: frozenset({ServerPhase.RETIRED}),
     ServerPhase.RETIRED: frozenset(),
-    ServerPhase.FAILED: frozenset({ServerPhase.REQUESTED, ServerPhase.CONFIGURING, ServerPhase.RETIRING, ServerPhase.RETIRED}),
+    ServerPhase.FAILED: frozenset(
+        {ServerPhase.REQUESTED, ServerPhase.CONFIGURING, ServerPhase.RETIRING, ServerPhase.RETIRED}
+    ),
 }
 
 LIVE_SERVERS = frozenset(ServerPhase) - {ServerPhase.RETIRED}
@@ -103,8 +107,8 @@ def require_request_move(current: RequestPhase, wanted: RequestPhase) -> None:
     if wanted not in REQUEST_MOVES[current]:
         raise Conflict(
             N_("The request is {current}; it cannot become {wanted}. Refresh the page to see what has happened."),
-            current=current.value,
-            wanted=wanted.value,
+            current=_told(current),
+            wanted=_told(wanted),
         )
 
 
@@ -115,7 +119,15 @@ def require_server_move(current: ServerPhase, wanted: ServerPhase) -> None:
         Conflict: the server is not in a phase that allows it.
     """
     if wanted not in SERVER_MOVES[current]:
-        raise Conflict(N_("The server is {current}; it cannot become {wanted}."), current=current.value, wanted=wanted.value)
+        raise Conflict(
+            N_("The server is {current}; it cannot become {wanted}."), current=_told(current), wanted=_told(wanted)
+        )
+
+
+def _told(phase: RequestPhase | ServerPhase) -> Message:
+    from cloudmgr.domain.labels import REQUEST_PHASES, SERVER_PHASES, word  # noqa: PLC0415 - labels are of these phases
+
+    return word(REQUEST_PHASES if isinstance(phase, RequestPhase) else SERVER_PHASES, phase.value)
 
 
 class Decision(StrEnum):

@@ -21,6 +21,7 @@ from cloudmgr.domain.errors import (
     Hidden,
     IdempotencyMismatch,
     InProgress,
+    InvalidInput,
     Locked,
     NotAuthenticated,
     NotFound,
@@ -108,6 +109,8 @@ def problem_of(refusal: Refusal) -> Problem:
     errors: list[Mapping[str, Any]] = list(refusal.errors)
     if refusal.field is not None:
         errors.insert(0, {"field": refusal.field, "rule": refusal.code, "message": message})
+    if isinstance(refusal, InvalidInput):
+        errors += findings(refusal.invalid)
     headers = {}
     if status == STATUS["unauthenticated"]:
         headers["WWW-Authenticate"] = 'Bearer realm="cloudmgr"'

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cloudmgr.domain.messages import N_, Message
+from cloudmgr.domain.phases import RequestKind
 
 _REQUIRED, _UNKNOWN, _TYPE, _FORMAT, _MIN, _MAX, _LENGTH, _CHOICE = (
     "required",
@@ -68,9 +69,14 @@ _TOLD: Mapping[str, tuple[str, str]] = {
     "recursion_loop": (_FORMAT, N_("The input is nested too deeply.")),
 }
 
+_COUNTED = frozenset({"too_short", "too_long"})
 _OTHERWISE = ("value", N_("The value is not acceptable."))
 
 _PLACES = frozenset({"body", "query", "path", "header", "cookie"})
+_KINDS = frozenset({*RequestKind, "draft"})
+"""Kinds of a body that is one of several: pydantic puts the kind into the location of what it found."""
+_LITERALS = {"True": "true", "False": "false", "None": "null"}
+"""Python's words for JSON's."""
 
 
 def findings(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -87,6 +93,8 @@ def _finding(error: Mapping[str, Any]) -> dict[str, Any]:
         position = ()
     if "expected_tags" in context:
         context["expected"] = context["expected_tags"]
+    if kind in _COUNTED and context.get("field_type") == "Value":  # a text behind a validator of ours, not a list
+        kind = f"string_{kind}"
     own = context.get("message")
     if isinstance(own, Message):  # a validator of ours that brought its own words
         return {"field": field_path(position), "rule": str(context.get("rule", kind)), "message": own}
@@ -104,10 +112,11 @@ def _finding(error: Mapping[str, Any]) -> dict[str, Any]:
 
 def field_path(position: Iterable[Any]) -> str:
     """Return pydantic's location as people write it: `servers[0].count`."""
+    parts = list(position)
+    if parts and parts[0] in _PLACES:
+        del parts[: 2 if parts[0] == "body" and len(parts) > 1 and parts[1] in _KINDS else 1]
     path = ""
-    for place, part in enumerate(position):
-        if place == 0 and part in _PLACES:
-            continue
+    for part in parts:
         if isinstance(part, int):
             path += f"[{part}]"
         else:
@@ -116,4 +125,5 @@ def field_path(position: Iterable[Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    return str(value)[:300].replace("'", "").replace(" or ", ", ")
+    told = str(value)[:300].replace("'", "").replace(" or ", ", ")
+    return _LITERALS.get(told, told)

@@ -1,5 +1,6 @@
 """Base of every command object: strict types, unknown fields refused, text trimmed and free of control characters."""
 
+import math
 import unicodedata
 import uuid
 from datetime import date, datetime
@@ -9,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 MAX_CODE, MAX_NAME = 64, 200
+MAX_DEPTH, MAX_INTEGER = 16, 2**53
+"""Of JSON that is kept as it came: numbers beyond are not the same in every reader."""
 
 
 def _plain(text: str) -> str:
@@ -16,6 +19,26 @@ def _plain(text: str) -> str:
         if unicodedata.category(character) in {"Cc", "Cs"} and character not in "\n\t":
             raise PydanticCustomError("control_character", "Text must not hold control characters.")
     return text
+
+
+def _storable(value: Any, depth: int = 0) -> Any:
+    """Refuse what JSON may hold and a database or an answer cannot: control characters, NaN, numbers beyond 64 bits."""
+    if depth > MAX_DEPTH:
+        raise PydanticCustomError("recursion_loop", "The input is nested too deeply.")
+    if isinstance(value, str):
+        return _plain(value)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _storable(key, depth + 1)
+            _storable(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _storable(item, depth + 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise PydanticCustomError("finite_number", "Give a finite number.")
+    elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
+        raise PydanticCustomError("int_parsing_size", "The number is too large.")
+    return value
 
 
 def _text(value: Any) -> Any:
@@ -33,8 +56,12 @@ Moment = Annotated[datetime, Strict(strict=False), BeforeValidator(_text)]
 Closed = Strict(strict=False)
 """Annotate a StrEnum with it: `Annotated[Environment, Closed]` takes the enum's text."""
 
+Plain = Annotated[str, AfterValidator(_plain)]
+"""Text as it came, without control characters."""
 Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_plain)]
 """Trimmed text without control characters."""
+Loose = Annotated[Any, AfterValidator(_storable)]
+"""JSON whose shape is checked later; only what could not be kept is refused."""
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_NAME)]
 Code = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CODE)]
 DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]

@@ -21,7 +21,7 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.models import Backend, Organization, PlaybookEvent, PlaybookRun, PlaybookRunServer, Server
 from cloudmgr.services import audit
-from cloudmgr.services.inputs import Code, Id, Input
+from cloudmgr.services.inputs import Code, Id, Input, Loose, Plain
 from cloudmgr.store import playbooks as store
 from cloudmgr.store import servers
 
@@ -33,7 +33,7 @@ class StartRun(Input):
 
     playbook: Code
     servers: Annotated[list[Id], Field(min_length=1, max_length=MAX_SERVERS)]
-    variables: dict[str, Any] = Field(default_factory=dict)
+    variables: dict[Plain, Loose] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

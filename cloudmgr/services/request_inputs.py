@@ -1,12 +1,12 @@
 """What people ask for, as it comes in: the bodies of POST /requests, /plans and decisions."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, TypeAdapter
 
 from cloudmgr.domain.architectures import Architecture
 from cloudmgr.domain.phases import Decision, Environment, PurposeKind, Spread
-from cloudmgr.services.inputs import Closed, Code, Day, DnsLabel, Id, Input, Phone, Text
+from cloudmgr.services.inputs import Closed, Code, Day, DnsLabel, Id, Input, Loose, Phone, Plain, Text
 
 MAX_ENTRIES, MAX_COUNT, MAX_DATA_DISK_GIB = 50, 200, 65536
 
@@ -35,7 +35,7 @@ class ServersEntry(Input):
     backend: Code | None = None
     network_zone: Code | None = None
     playbook: Code | None = None
-    variables: dict[str, Any] = Field(default_factory=dict)
+    variables: dict[Plain, Loose] = Field(default_factory=dict)
 
 
 class CreateRequest(Input):
@@ -78,9 +78,9 @@ class DraftRequest(Input):
     lease_end: Text | None = None
     lease_long_term: bool = False
     lease_reason: Comment = ""
-    owner: dict[str, Any] | None = None
-    ssh_keys: list[str] = Field(default_factory=list, max_length=20)
-    servers: list[Any] = Field(default_factory=list, max_length=MAX_COUNT)
+    owner: dict[Plain, Loose] | None = None
+    ssh_keys: list[Plain] = Field(default_factory=list, max_length=20)
+    servers: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
 
 
 class Decide(Input):

@@ -124,20 +124,18 @@ def submit(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceReq
     """Submit one's own draft or returned request; all rules are asked again, and now quota is held.
 
     Raises:
-        InvalidInput: the draft is not complete; `errors` names every field.
+        InvalidInput: the draft is not complete; `invalid` names every field.
     """
     request, _ = _own(session, actor, request_id)
     require_request_move(RequestPhase(request.phase), RequestPhase.SUBMITTED)
     try:
         command = body_adapter.validate_python(request.body)
     except ValidationError as error:
-        raise InvalidInput(
-            N_("The request is not complete yet; mend the fields named below."),
-            errors=[
-                {"field": _dotted(finding["loc"][1:]), "rule": finding["type"], "message": finding["msg"]}
-                for finding in error.errors(include_url=False, include_input=False)
-            ],
-        ) from error
+        refusal = InvalidInput(N_("The request is not complete yet; mend the fields named below."))
+        refusal.invalid = [
+            {**found, "loc": found["loc"][1:]} for found in error.errors(include_url=False, include_input=False)
+        ]
+        raise refusal from error
     _submit(session, actor, request, command, _resolve(session, actor, command))
     return request
 
@@ -494,10 +492,3 @@ def _audit(
         organization_path=organization.path,
         **detail,
     )
-
-
-def _dotted(location: tuple[Any, ...]) -> str:
-    text = ""
-    for step in location:
-        text += f"[{step}]" if isinstance(step, int) else (f".{step}" if text else str(step))
-    return text

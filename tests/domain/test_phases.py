@@ -3,6 +3,7 @@
 import pytest
 
 from cloudmgr.domain.errors import Conflict
+from cloudmgr.domain.labels import REQUEST_PHASES, SERVER_PHASES
 from cloudmgr.domain.phases import (
     EDITABLE_REQUESTS,
     HOLDING_REQUESTS,
@@ -30,16 +31,21 @@ def test_every_phase_has_its_line_and_can_be_reached(phases: type, moves: dict) 
 
 
 @pytest.mark.parametrize(
-    ("phases", "require", "moves"), [(R, require_request_move, REQUEST_MOVES), (S, require_server_move, SERVER_MOVES)]
+    ("phases", "require", "moves", "words"),
+    [(R, require_request_move, REQUEST_MOVES, REQUEST_PHASES), (S, require_server_move, SERVER_MOVES, SERVER_PHASES)],
 )
-def test_exactly_the_moves_of_the_table_are_allowed(phases: type, require, moves: dict) -> None:
+def test_exactly_the_moves_of_the_table_are_allowed(phases: type, require, moves: dict, words: dict) -> None:
     for before in phases:
         for after in phases:
             if after in moves[before]:
                 require(before, after)
             else:
-                with pytest.raises(Conflict, match=before.value):
+                with pytest.raises(Conflict) as refused:
                     require(before, after)
+                assert {str(each) for each in refused.value.message.params.values()} == {
+                    words[before.value],
+                    words[after.value],
+                }
 
 
 def test_ends_are_ends() -> None:

@@ -18,6 +18,7 @@ from cloudmgr.domain.errors import (
     NotFound,
     Refusal,
 )
+from cloudmgr.http.validation import field_path
 from cloudmgr.models import ApprovalStage, AuditEvent, RequestEvent, ResourceRequest, Server, ServerVersion
 from cloudmgr.services import approvals, requests
 from cloudmgr.services.request_inputs import Decide, DraftRequest, RetireRequest
@@ -163,7 +164,7 @@ class TestDrafts:
         request = self.draft(desk, servers=[{"name": "half", "count": 0}, {"name": "Bad_Name", "count": "2"}])
         with pytest.raises(InvalidInput) as refused:
             requests.submit(desk.session, desk.actor("requester"), request.id)
-        fields = {each["field"] for each in refused.value.errors}
+        fields = {field_path(each["loc"]) for each in refused.value.invalid}
         assert fields >= {
             "purpose",
             "servers[0].count",
@@ -255,7 +256,7 @@ def test_what_comes_to_nothing_gives_everything_back(desk: Desk, end: str) -> No
 def test_an_approved_request_can_no_longer_be_withdrawn(desk: Desk) -> None:
     request = submit(desk)
     decide(desk, request, "approve", "")
-    with pytest.raises(Conflict, match="approved"):
+    with pytest.raises(Conflict, match="Approved"):
         requests.withdraw(desk.session, desk.actor("requester"), request.id)
     assert held(desk)[0] == (0, 1)
 
