@@ -9,6 +9,7 @@ from typing import Any
 
 from dbos import DBOS
 
+from cloudmgr.adapters import ansible
 from cloudmgr.domain.architectures import Architecture
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.workflows import facts
@@ -161,15 +162,18 @@ def remove(server_id: str, backend: str, tries: int) -> bool:
 
 
 def delete(server_id: str, backend: str) -> Outcome:
-    """Delete what has the token; the result says whether nothing is left now."""
+    """Delete what has the token, here too what playbook runs remember of it; the result says whether nothing is left."""
 
     def deed() -> bool:
         provider = runtime().provider(backend)
-        found = provider.find_server(uuid.UUID(server_id))
-        if found is None:
-            return True
-        provider.delete_server(found.ref)
-        return provider.find_server(uuid.UUID(server_id)) is None
+        token = uuid.UUID(server_id)
+        found = provider.find_server(token)
+        if found is not None:
+            provider.delete_server(found.ref)
+        is_gone = found is None or provider.find_server(token) is None
+        if is_gone:
+            ansible.forget_server(runtime().work_dir, token)
+        return is_gone
 
     return attempt(deed)
 
