@@ -57,8 +57,7 @@ class Worker:
         self._shared = engine
         self._stopping = threading.Event()
         self._keeper: threading.Thread | None = None
-        self._lock: TextIO | None = None
-        self._place: TextIO | None = None
+        self._locks = contextlib.ExitStack()
         self._working = False
         self._reaper: Reaper | None = None
         self._watchers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="watch")
@@ -75,15 +74,17 @@ class Worker:
             Conflict: another worker runs on this SQLite database, or a restore is under way.
             SchemaRefused: the database is not at this release's schema.
         """
-        self._place = occupancy.share(self.settings.data_dir)
         migrate.check(self.settings)
+        with contextlib.ExitStack() as taken:
+            taken.enter_context(occupancy.sharing(self.settings.data_dir))
+            if self.settings.is_sqlite:
+                taken.enter_context(_only_worker(self.settings.data_dir))
+            self._locks = taken.pop_all()
         self._engine = self._shared or make_engine(
             self.settings.database_url,
             pool_size=self.settings.database.pool_size,
             synchronous=self.settings.database.synchronous,
         )
-        if self.settings.is_sqlite:
-            self._lock = _only_worker(self.settings.data_dir)
         since = self._paused_since()
         if since is None:
             self._begin()
@@ -118,9 +119,7 @@ class Worker:
             engines.stop(wait_s=wait_s)
         if self._reaper is not None:
             self._reaper.let_go()
-        for lock in (self._lock, self._place):
-            if lock is not None:
-                lock.close()
+        self._locks.close()
         if self._shared is None and self._engine is not None:
             self._engine.dispose()
 

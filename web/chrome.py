@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from cloudmgr.domain.access import Action, Actor
-from cloudmgr.domain.messages import N_, Message
+from cloudmgr.domain.messages import N_
 from cloudmgr.settings import Settings, Web
 from web.formats import moment
 from web.labels import VOCABULARIES
@@ -103,14 +103,13 @@ def chrome_of(
 
 
 def _paused(words: Words, since: datetime) -> str:
-    told = Message(
+    return words.translate(
         N_(
             "Restored from a backup: work is paused since {at}. Requests are taken, but nothing is built or retired until an "
             "administrator has reconciled and resumed."
         ),
-        {"at": moment(since)},
+        at=moment(since),
     )
-    return told.render(words.translate)
 
 
 def _nav(words: Words, actor: Actor, path: str) -> list[tuple[str, list[MenuItem]]]:

@@ -3,6 +3,7 @@
 A copy is one moment's state, the engine's tables included; writers go on meanwhile. Passwords never stand in a command line.
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 
 import sqlalchemy as sa
 from psycopg.conninfo import make_conninfo
@@ -24,6 +26,8 @@ SQLITE_HEADER = b"SQLite format 3\0"
 _FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
 """Where Debian's and PostgreSQL's own packages put the clients of several versions beside each other."""
 _PATIENCE_S = 4 * 3600
+_HEAD_LINES, _NEWER_SETTINGS = 40, b"SET transaction_timeout"
+"""Servers before PostgreSQL 17 refuse this line of newer clients' dumps; it stands among the first."""
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
@@ -170,15 +174,18 @@ def load_postgresql(engine: sa.Engine, url: str, dump: Path, *, then: str) -> No
 
 
 def _as_script(clients: Clients, dump: Path, script: Path) -> None:
-    done = subprocess.run(  # noqa: S603 - our own arguments, no shell
-        [clients.folder / "pg_restore", "--no-owner", "--no-privileges", f"--file={script}", dump],
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE_S,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise BackupRefused(N_("{program} failed: {error}"), program="pg_restore", error=done.stderr.strip()[-800:])
+    """Write the dump as SQL, without what a client newer than its server sets and that server does not know."""
+    arguments: list[str | Path] = [clients.folder / "pg_restore", "--no-owner", "--no-privileges", "--file=-", dump]
+    with script.open("wb") as file, subprocess.Popen(arguments, stdout=PIPE, stderr=PIPE) as running:  # noqa: S603 - our own arguments, no shell
+        assert running.stdout is not None  # noqa: S101 - it is a pipe
+        assert running.stderr is not None  # noqa: S101 - it is a pipe
+        for line in itertools.islice(running.stdout, _HEAD_LINES):
+            if not line.startswith(_NEWER_SETTINGS):
+                file.write(line)
+        shutil.copyfileobj(running.stdout, file)
+        said = running.stderr.read().decode(errors="replace").strip()
+    if running.returncode != 0:
+        raise BackupRefused(N_("{program} failed: {error}"), program="pg_restore", error=said[-800:])
 
 
 def _drops(engine: sa.Engine) -> str:

@@ -7,7 +7,6 @@ import contextlib
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 from cloudmgr.domain.errors import Conflict
 from cloudmgr.domain.messages import N_
@@ -15,8 +14,9 @@ from cloudmgr.domain.messages import N_
 FILE_NAME = "in-use.lock"
 
 
-def share(data_dir: Path) -> TextIO | None:
-    """Hold the data directory beside others until the returned file is closed; None where nothing can be written there.
+@contextlib.contextmanager
+def sharing(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory beside others; nothing is held where nothing can be written there.
 
     Raises:
         Conflict: a restore is replacing it at this moment.
@@ -25,30 +25,16 @@ def share(data_dir: Path) -> TextIO | None:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = (data_dir / FILE_NAME).open("a")
     except OSError:  # a read-only folder of a process that keeps everything on PostgreSQL
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise Conflict(
-            N_("A restore into {data_dir} is under way; start again when it has ended."), data_dir=str(data_dir)
-        ) from error
-    return file
-
-
-@contextlib.contextmanager
-def sharing(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory beside others.
-
-    Raises:
-        Conflict: a restore is replacing it at this moment.
-    """
-    file = share(data_dir)
-    try:
         yield
-    finally:
-        if file is not None:
-            file.close()
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Conflict(
+                N_("A restore into {data_dir} is under way; start again when it has ended."), data_dir=str(data_dir)
+            ) from error
+        yield
 
 
 @contextlib.contextmanager
