@@ -48,10 +48,11 @@ def test_from_a_request_to_a_server(visitor: Callable[..., Visitor], language: s
     requester.page.locator("button[value=submit]").click()
     expect(requester.page.locator(".notice.ok")).to_contain_text(words["submitted"])
     requester.look()
+    number = requester.page.locator("h1").inner_text()
 
     approver.sign_in("admin", language)
     approver.open("/approvals")
-    approver.page.locator("tbody a.button").first.click()
+    approver.page.get_by_role("link", name=number).click()
     expect(approver.page.locator(".aside")).to_contain_text(words["left"])
     approver.look()
     approver.page.locator("button[value=approve]").click()
@@ -70,18 +71,26 @@ def test_from_a_request_to_a_server(visitor: Callable[..., Visitor], language: s
     requester.look()
     requester.open("/quotas")
     expect(requester.page.locator("main")).to_contain_text(words["left"])
-    for address in (
-        "/servers",
-        "/catalogue/zones",
-        "/catalogue/backends",
-        "/inventory",
-        "/projects",
-        "/audit",
-        "/account",
+    requester.open("/inventory")
+    with requester.page.expect_download() as download:
+        requester.page.locator("form[action='/inventory/file'] button").click()
+    assert requester.page.locator("h1").is_visible()
+    text = download.value.path().read_text(encoding="utf-8-sig")
+    assert f"430102-mzj-{language[:2]}-{width}01" in text
+
+
+@pytest.mark.parametrize("width", ["desktop", "phone"])
+@pytest.mark.parametrize("language", ["zh_CN", "en"])
+def test_every_room_fits_the_screen(visitor: Callable[..., Visitor], language: str, width: str) -> None:
+    for person, addresses in (
+        ("requester", ("/", "/requests", "/requests/new", "/servers", "/quotas", "/catalogue/zones", "/account")),
+        ("admin", ("/", "/approvals", "/quotas?depth=3", "/users", "/projects", "/audit", "/inventory")),
+        ("sysadmin", ("/users", "/projects", "/catalogue/backends", "/catalogue/images", "/catalogue/flavors")),
     ):
-        requester.open(address)
-    approver.open("/users")
-    approver.open("/quotas?depth=3")
+        window = visitor(width)
+        window.sign_in(person, language)
+        for address in addresses:
+            window.open(address)
 
 
 def test_a_whole_request_without_scripts(visitor: Callable[..., Visitor]) -> None:
@@ -123,14 +132,14 @@ def test_the_phone_menu_opens_without_scripts(visitor: Callable[..., Visitor]) -
     person.look()
 
 
-def fill(page: Page, name: str) -> None:
+def fill(page: Page, name: str, flavor: str = "2C4G") -> None:
     """Fill in the form as somebody would."""
     page.locator("[name=project]").select_option(index=1)
     page.locator("[name=purpose]").fill("智慧社区业务应用服务器，面向社区居民，计划年内上线")
     page.locator("[name=network_zone]").select_option(ZONE)
     page.locator("[name='servers[0].name']").fill(name)
     page.locator("[name='servers[0].count']").fill("2")
-    page.locator("[name='servers[0].flavor']").select_option("2C4G")
+    page.locator("[name='servers[0].flavor']").select_option(flavor)
     page.locator("[name='servers[0].arch']").select_option("aarch64")
     page.locator("[name='servers[0].image']").select_option("kylin-v10")
     page.locator("[name='servers[0].data_disk_gib']").fill("100")

@@ -80,7 +80,7 @@ def _zone(desk: Desk, view: ZoneView) -> dict[str, Any]:
         "cpu_model": zone.cpu_model if zone.cpu_model != "unknown" else "",
         "is_xinchuang": zone.is_xinchuang,
         "is_open": zone.is_enabled and backend.is_enabled,
-        "network_zones": phrases.joined(view.network_zones),
+        "network_zones": phrases.joined(sorted(view.network_zones)),
         "capacity": _capacity(desk, view),
         "last_seen_at": zone.last_seen_at,
     }

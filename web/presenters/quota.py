@@ -102,6 +102,8 @@ def weighed(usage: Iterable[Usage], taken: Mapping[str, int]) -> list[Level]:
     for account in usage:
         shown = []
         for bar in bars(account.limits, account.used, account.reserved, only_limited=True):
+            if bar.key.partition("{")[0] not in taken:
+                continue
             own = min(taken.get(bar.key, 0), bar.reserved)
             shown.append(replace(bar, reserved=bar.reserved - own, asked=own or None))
         levels.append(Level(account.name, shown))
