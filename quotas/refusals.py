@@ -69,6 +69,7 @@ class QuotaExceeded(Refusal):
         told = [binding.describe() for binding in self.bindings[:_TOLD]]
         detail = "; ".join(f"bound at account {b.account_id} ({b.name}), key {b.key}" for b in self.bindings)
         errors = [binding.as_json() for binding in self.bindings]
+        extra = {"next": _change(self.bindings)}
         more = len(self.bindings) - len(told)
         if more:
             super().__init__(
@@ -78,6 +79,7 @@ class QuotaExceeded(Refusal):
                 ),
                 detail=detail,
                 errors=errors,
+                extra=extra,
                 bindings=told,
                 more=more,
             )
@@ -89,8 +91,16 @@ class QuotaExceeded(Refusal):
                 ),
                 detail=detail,
                 errors=errors,
+                extra=extra,
                 bindings=told,
             )
+
+
+def _change(bindings: Sequence[Binding]) -> dict[str, Any]:
+    """Return a quota change, ready to be sent, that would lift what binds nearest to the asker."""
+    nearest = bindings[-1].account_id
+    wanted = {str(b.key): b.used + b.reserved + b.asked for b in bindings if b.account_id == nearest}
+    return {"kind": "quota_change", "account": str(nearest), "limits": wanted}
 
 
 class LimitOmitted(InvalidInput):
