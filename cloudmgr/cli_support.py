@@ -25,7 +25,7 @@ from cloudmgr.domain.events import Event, Outcome
 from cloudmgr.domain.messages import N_, Message, Translator
 from cloudmgr.http import validation
 from cloudmgr.i18n import translator
-from cloudmgr.services import audit
+from cloudmgr.services import audit, policy
 from cloudmgr.services.apply_report import ApplyRefused
 from cloudmgr.settings import Settings, load_settings
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
@@ -126,10 +126,11 @@ def transaction(
 
     A refusal rolls back, and is then audited as a denied `event` in a transaction of its own.
     """
-    with open_engine(place.settings()) as engine:
+    settings = place.settings()
+    with open_engine(settings) as engine:
         actor = local_actor()
         try:
-            with new_session(engine) as session:
+            with policy.attach(new_session(engine), settings) as session:
                 begin_immediate(session)
                 yield session, actor
                 if commit:

@@ -131,7 +131,7 @@ def _run_page(view: RunView, translate: Translator) -> RunPage:
 
 
 @router.get("/playbooks", response_model=ItemPage[PlaybookShape], openapi_extra=rule(Action.PLAYBOOK_READ))
-def list_playbooks(actor: ActorDep, http: Request) -> ItemPage[PlaybookShape]:
+def list_playbooks(actor: ActorDep, session: SessionDep, http: Request) -> ItemPage[PlaybookShape]:
     """List the catalogue; `variables` is a JSON schema."""
     language = "en" if language_of(http) == "en" else "zh"
     return ItemPage(
@@ -146,7 +146,7 @@ def list_playbooks(actor: ActorDep, http: Request) -> ItemPage[PlaybookShape]:
                 variables=dict(entry.variables),
                 digest=entry.digest,
             )
-            for entry in playbooks.list_playbooks(actor)
+            for entry in playbooks.list_playbooks(session, actor)
         ]
     )
 

@@ -41,6 +41,9 @@ def list_servers(
     project: UUID | None = None,
     name: Annotated[str | None, Query(max_length=63, description="Part of a name.")] = None,
     arch: Architecture | None = None,
+    ending_within: Annotated[
+        int | None, Query(ge=0, le=3660, description="Only servers whose lease ends within so many days, or is over.")
+    ] = None,
 ) -> Response:
     """List the servers you may read, newest first."""
     rows, following = servers.list_servers(
@@ -50,6 +53,7 @@ def list_servers(
         project_id=project,
         name=name,
         arch=arch,
+        ending_within=ending_within,
         limit=page.limit,
         cursor=page.cursor,
     )

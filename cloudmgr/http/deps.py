@@ -21,7 +21,7 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.http import csrf
 from cloudmgr.http.context import context_of, engine_of, settings_of
 from cloudmgr.http.sessions import bearer_of, secret_of
-from cloudmgr.services import sessions
+from cloudmgr.services import policy, sessions
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import begin_immediate, new_session
 
@@ -43,7 +43,7 @@ def transaction_of(request: Request) -> str:
 def get_session(request: Request) -> Iterator[Session]:
     """Yield the session of this request's one transaction."""
     kind = transaction_of(request)
-    with new_session(engine_of(request)) as session:
+    with policy.attach(new_session(engine_of(request)), settings_of(request)) as session:
         request.state.session = session
         try:
             if kind == "write":
@@ -67,7 +67,7 @@ def get_session(request: Request) -> Iterator[Session]:
 
 def open_session(request: Request) -> Session:
     """Return a session outside the request's transaction, for reads that must answer when everything else waits."""
-    return new_session(engine_of(request))
+    return policy.attach(new_session(engine_of(request)), settings_of(request))
 
 
 SettingsDep = Annotated[Settings, Depends(get_settings)]

@@ -11,12 +11,11 @@ from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import Spread
 from cloudmgr.services import resolution
+from cloudmgr.services.policy import policy_of
 from cloudmgr.services.request_inputs import CreateRequest, RetireRequest
 from cloudmgr.services.resolution import PlannedServer, ResolvedCreate
 from cloudmgr.store import placement as zones
 from quotas import Preview, preview
-
-PREFER_XINCHUANG = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ def _plan_create(session: Session, actor: Actor, command: CreateRequest, resolve
 def _plan_entry(
     session: Session, resolved: ResolvedCreate, planned: PlannedServer, index: int, name: str, count: int
 ) -> EntryPlan:
-    wanted = wanted_of(planned, resolved.organization.path)
+    wanted = wanted_of(planned, resolved.organization.path, prefer_xinchuang=policy_of(session).prefer_xinchuang)
     verdicts = placement.judge(wanted, zones.zone_facts(session, image_id=planned.image.id))
     fits = 0
     for verdict in verdicts:
@@ -128,7 +127,7 @@ def _plan_entry(
     return EntryPlan(index, name, count, planned.arch, verdicts, min(fits, count))
 
 
-def wanted_of(planned: PlannedServer, organization_path: str) -> placement.Wanted:
+def wanted_of(planned: PlannedServer, organization_path: str, *, prefer_xinchuang: bool) -> placement.Wanted:
     """Return what placement is asked for one planned server."""
     return placement.Wanted(
         arch=planned.arch,
@@ -138,5 +137,5 @@ def wanted_of(planned: PlannedServer, organization_path: str) -> placement.Wante
         organization_path=organization_path,
         backend=planned.backend.name if planned.backend else None,
         spread=Spread(planned.spread),
-        prefer_xinchuang=PREFER_XINCHUANG,
+        prefer_xinchuang=prefer_xinchuang,
     )

@@ -22,6 +22,7 @@ from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.models import Backend, Organization, PlaybookEvent, PlaybookRun, PlaybookRunServer, Server
 from cloudmgr.services import audit
 from cloudmgr.services.inputs import Code, Id, Input, Loose, Plain
+from cloudmgr.services.policy import playbook_folders
 from cloudmgr.store import playbooks as store
 from cloudmgr.store import servers
 
@@ -56,10 +57,10 @@ def with_defaults(entry: CatalogueEntry, variables: Mapping[str, Any]) -> dict[s
     return catalogue.validate_variables(entry, variables)
 
 
-def list_playbooks(actor: Actor) -> list[CatalogueEntry]:
+def list_playbooks(session: Session, actor: Actor) -> list[CatalogueEntry]:
     """Return the catalogue, by name."""
     require(actor, Action.PLAYBOOK_READ)
-    return [entry for _, entry in sorted(known().items())]
+    return [entry for _, entry in sorted(known(playbook_folders(session)).items())]
 
 
 def start_run(session: Session, actor: Actor, command: StartRun) -> PlaybookRun:
@@ -70,13 +71,14 @@ def start_run(session: Session, actor: Actor, command: StartRun) -> PlaybookRun:
         Conflict: a server does not stand.
     """
     require(actor, Action.PLAYBOOK_RUN)
-    entry = known().get(command.playbook)
+    offered = known(playbook_folders(session))
+    entry = offered.get(command.playbook)
     if entry is None:
         raise InvalidInput(
             N_("There is no playbook {given}; choose one of {known}."),
             field="playbook",
             given=command.playbook,
-            known=", ".join(sorted(known())),
+            known=", ".join(sorted(offered)),
         )
     variables = catalogue.validate_variables(entry, command.variables)
     if len(set(command.servers)) < len(command.servers):

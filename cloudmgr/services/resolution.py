@@ -15,11 +15,10 @@ from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import LIVE_SERVERS, REFUSED_LEVELS, ServerPhase
 from cloudmgr.models import Backend, Flavor, Image, Organization, Project, Server
 from cloudmgr.services import playbooks
+from cloudmgr.services.policy import playbook_folders, policy_of
 from cloudmgr.services.request_inputs import CreateRequest, RetireRequest, ServersEntry
 from cloudmgr.store import lookups, servers
 from quotas import Part
-
-MAX_LEASE_DAYS = 3 * 366
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,7 @@ def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> Re
         long_term=command.lease_long_term,
         reason=command.lease_reason,
         today=clock.today(),
-        max_days=MAX_LEASE_DAYS,
+        max_days=policy_of(session).lease_max_days,
     )
     names = lookups.Names(session)
     planned: list[PlannedServer] = []
@@ -220,7 +219,7 @@ def _resolve_entry(
             given=flavor.system_disk_gib,
         )
     playbook = entry.playbook or image.playbook
-    known = playbooks.known()
+    known = playbooks.known(playbook_folders(names.session))
     if playbook not in known:
         raise InvalidInput(
             N_("There is no playbook {given}; choose one of {known}."),

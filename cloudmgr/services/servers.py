@@ -17,6 +17,7 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.models import Backend, Network, Organization, Project, ResourceRequest, Server
 from cloudmgr.services import audit
+from cloudmgr.services.policy import policy_of
 from cloudmgr.services.request_inputs import PowerAction
 from cloudmgr.services.requests import get_request
 from cloudmgr.store import placement, servers
@@ -56,10 +57,11 @@ def list_servers(
     name: str | None = None,
     arch: str | None = None,
     include_retired: bool = False,
+    ending_within: int | None = None,
     limit: int = 50,
     cursor: uuid.UUID | None = None,
 ) -> tuple[list[ServerRow], uuid.UUID | None]:
-    """Return the servers the actor may read, newest first."""
+    """Return the servers the actor may read, newest first; `ending_within` days from today (or already over) their lease ends."""
     require(actor, Action.SERVER_READ)
     return servers.page(
         session,
@@ -69,6 +71,7 @@ def list_servers(
         name=name,
         arch=arch,
         include_retired=include_retired,
+        ends_by=clock.today() + timedelta(days=ending_within) if ending_within is not None else None,
         limit=limit,
         cursor=cursor,
     )
@@ -130,12 +133,34 @@ def act(session: Session, actor: Actor, server_id: uuid.UUID, command: PowerActi
     return server
 
 
-def ending_soon(session: Session, actor: Actor, days: int) -> list[ServerRow]:
-    """Return servers whose lease ends within `days` (or has ended), soonest first."""
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """A lease that ends soon: `days` are left (negative: it is over), `step` is the reminder it has reached."""
+
+    row: ServerRow
+    days: int
+    step: int
+
+
+def reminder_days(session: Session) -> list[int]:
+    """Return how many days before its end a lease is reminded of, the first reminder first."""
+    return sorted(set(policy_of(session).lease_reminder_days), reverse=True)
+
+
+def ending_soon(session: Session, actor: Actor) -> list[Reminder]:
+    """Return servers whose lease has reached a reminder of `[policy] lease_reminder_days` (or is over), soonest first."""
     require(actor, Action.SERVER_READ)
-    return servers.ending_by(
-        session, paths=actor.scope(Action.SERVER_READ), day=clock.today() + timedelta(days=days), limit=200
+    steps = reminder_days(session)
+    if not steps:
+        return []
+    today = clock.today()
+    rows = servers.ending_by(
+        session, paths=actor.scope(Action.SERVER_READ), day=today + timedelta(days=steps[0]), limit=200
     )
+    left = [((row[0].lease_end or today) - today).days for row in rows]
+    return [
+        Reminder(row, days, min(step for step in steps if days <= step)) for row, days in zip(rows, left, strict=True)
+    ]
 
 
 def handover(session: Session, actor: Actor, request_id: uuid.UUID) -> Handover:

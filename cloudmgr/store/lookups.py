@@ -45,6 +45,11 @@ class Names:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    @property
+    def session(self) -> Session:
+        """The transaction the names are read in."""
+        return self._session
+
     @cached_property
     def _flavors(self) -> dict[str, Flavor]:
         return {row.name: row for row in self._session.exec(select(Flavor).where(col(Flavor.is_active)))}

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -73,6 +73,7 @@ def page(
     name: str | None = None,
     arch: str | None = None,
     include_retired: bool = False,
+    ends_by: date | None = None,
     limit: int,
     cursor: uuid.UUID | None,
 ) -> tuple[list[ServerRow], uuid.UUID | None]:
@@ -88,6 +89,8 @@ def page(
         query = query.where(col(Server.name).contains(name, autoescape=True))
     if arch:
         query = query.where(Server.arch == arch)
+    if ends_by:
+        query = query.where(col(Server.lease_end) <= ends_by)
     rows, following = paging.newest_first(session, query, Server.id, limit=limit, cursor=cursor)
     return [tuple(row) for row in rows], following
 

@@ -35,6 +35,7 @@ from cloudmgr.models import (
     Server,
 )
 from cloudmgr.services import audit, playbooks
+from cloudmgr.services.policy import catalogue_folders
 from cloudmgr.store import requests, servers
 from cloudmgr.store.db import is_sqlite, new_session
 from cloudmgr.workflows import credentials
@@ -78,7 +79,7 @@ def plan(session: Session, request_id: str, attempt: int) -> list[str]:
             request_id=request.id,
             organization_id=request.organization_id,
             playbook=playbook,
-            digest=playbooks.known()[playbook].digest,
+            digest=playbooks.known(catalogue_folders(runtime().settings))[playbook].digest,
             variables=variables,
             rehearsed=rehearses,
             started_by=SYSTEM.username,
@@ -130,7 +131,7 @@ def execute(run_id: str) -> Outcome:
         if project_id is not None and not run.rehearsed:
             private_key = credentials.private_key(session, project_id)
         number = session.get_one(ResourceRequest, run.request_id).number if run.request_id else ""
-        entry = playbooks.known()[run.playbook]
+        entry = playbooks.known(catalogue_folders(settings))[run.playbook]
         variables = {**playbooks.with_defaults(entry, run.variables), "request_number": number or ""}
         last = session.exec(select(sa.func.max(PlaybookEvent.seq)).where(PlaybookEvent.run_id == run.id)).one() or 0
         names = {host.server_id: host.name for host in hosts}

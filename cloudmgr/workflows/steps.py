@@ -11,6 +11,7 @@ from typing import Any, cast
 from dbos import DBOS
 from sqlmodel import Session
 
+from cloudmgr.services import policy
 from cloudmgr.store.db import begin_immediate
 from cloudmgr.workflows.runtime import runtime
 
@@ -34,7 +35,7 @@ def write(name: str, change: Callable[..., Any], *args: Any) -> Any:
     """Run `change(session, *args)` in one transaction, recorded with it: exactly once. Returns its JSON-able result."""
 
     def body() -> Any:
-        session = cast("Session", runtime().datasource.sql_session())
+        session = policy.attach(cast("Session", runtime().datasource.sql_session()), runtime().settings)
         begin_immediate(session)
         result = change(session, *args)
         reach(f"{name}:inside")

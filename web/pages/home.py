@@ -19,7 +19,7 @@ router = page_router()
 
 _MINE = (RequestPhase.RETURNED, RequestPhase.FAILED, RequestPhase.PARTLY_FULFILLED, RequestPhase.DRAFT)
 _MOVING = (RequestPhase.IN_REVIEW, RequestPhase.APPROVED, RequestPhase.FULFILLING)
-_SHOWN, _DAYS, _COUNTED = 10, 60, 50
+_SHOWN, _COUNTED = 10, 50
 _KEYS = ("servers", "vcpus", "memory_mib", "disk_gib")
 
 
@@ -48,6 +48,7 @@ def show_home(desk: DeskDep) -> Response:
         quota=quota[1] if quota else ([] if desk.may(Action.QUOTA_READ) else None),
         quota_aside=quota[0] if quota else "",
         ending=ending,
+        ending_days=max(servers.reminder_days(desk.session), default=0),
         may_request=desk.may(Action.REQUEST_MAKE),
         last_login=last_login(desk),
         hint="" if desk.actor.grants else desk.words.translate(
@@ -81,12 +82,15 @@ def _needs_me(desk: Desk, tiles: list[Tile]) -> list[request_lines.RequestLine] 
 def _ending(desk: Desk, tiles: list[Tile]) -> list[server_lines.EndingLine] | None:
     if not desk.may(Action.SERVER_READ):
         return None
-    rows = servers.ending_soon(desk.session, desk.actor, _DAYS)
-    lines = [line for row in rows if (line := server_lines.ending(row)) is not None]
+    steps = servers.reminder_days(desk.session)
+    reminders = servers.ending_soon(desk.session, desk.actor)
+    lines = [line for each in reminders if (line := server_lines.ending(each, steps)) is not None]
     active, more = servers.list_servers(desk.session, desk.actor, phases=("active",), limit=200)
     translate = desk.words.translate
     tiles.append(Tile(translate(N_("Servers in service")), _count(len(active), more), "/servers?phase=active"))
-    tiles.append(Tile(translate(N_("Leases ending within 60 days")), str(len(lines)), "/", attention=bool(lines)))
+    if steps:
+        told = translate(N_("Leases ending within {days} days"), days=steps[0])
+        tiles.append(Tile(told, str(len(lines)), f"/servers?ending_within={steps[0]}", attention=bool(lines)))
     return lines[:_SHOWN]
 
 

@@ -26,6 +26,7 @@ from web.presenters import words as phrases
 
 router = page_router()
 
+_DIGITS = 4
 _STANDING = (ServerPhase.ACTIVE, ServerPhase.SUSPENDED, ServerPhase.FAILED)
 _SWITCHED = (ServerPhase.ACTIVE, ServerPhase.FAILED)
 
@@ -43,15 +44,21 @@ class OtherServer:
 @router.get("/servers", openapi_extra=rule(Action.SERVER_READ))
 def show_list(request: Request, desk: DeskDep) -> Response:
     """List the servers the reader may see."""
-    filters = filters_of(request, "name", "phase", "arch")
+    filters = filters_of(request, "name", "phase", "arch", "ending_within")
+    ending_within = filters.get("ending_within")
     if filters.get("phase") not in {None, *ServerPhase} or filters.get("arch") not in {None, *Architecture}:
         raise InvalidInput(N_("There is no such state."), field="phase")
+    if ending_within is not None and not (
+        ending_within.isascii() and ending_within.isdigit() and len(ending_within) <= _DIGITS
+    ):
+        raise InvalidInput(N_("Give a number of days."), field="ending_within")
     rows, following = servers.list_servers(
         desk.session,
         desk.actor,
         phases=[filters["phase"]] if "phase" in filters else (),
         name=filters.get("name"),
         arch=filters.get("arch"),
+        ending_within=int(ending_within) if ending_within is not None else None,
         include_retired=filters.get("phase") == ServerPhase.RETIRED,
         limit=PAGE,
         cursor=cursor_of(request),

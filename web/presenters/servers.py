@@ -1,10 +1,11 @@
 """Servers for their pages."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from cloudmgr.services.servers import Handover, HandoverLine, ServerRow
+from cloudmgr.services.servers import Handover, HandoverLine, Reminder, ServerRow
 from web import formats
 from web.presenters import words as phrases
 from web.rendering import Words
@@ -36,6 +37,7 @@ class EndingLine:
     project: str
     lease_end: date
     days: int
+    tone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +127,13 @@ def line(words: Words, row: ServerRow) -> ServerLine:
     )
 
 
-def ending(row: ServerRow) -> EndingLine | None:
-    """Arrange one server of the reminder list; None where the lease has no end."""
-    server, project = row[0], row[1]
+def ending(reminder: Reminder, steps: Sequence[int]) -> EndingLine | None:
+    """Arrange one server of the reminder list, the last reminder loudest; None where the lease has no end."""
+    server, project = reminder.row[0], reminder.row[1]
     if server.lease_end is None:
         return None
-    return EndingLine(server.id, server.name, project.name, server.lease_end, formats.days_left(server.lease_end))
+    tone = {steps[-1]: "bad", steps[0]: "info" if len(steps) > 1 else "bad"}.get(reminder.step, "warn")
+    return EndingLine(server.id, server.name, project.name, server.lease_end, reminder.days, tone)
 
 
 def page(words: Words, row: ServerRow, *, may_read_personal: bool, may_know_host: bool) -> ServerPage:
