@@ -1,0 +1,334 @@
+"""Every route has a rule, the rules equal docs/access.md, and every route of the API holds its rule against every role.
+
+A new route fails here until it has a rule, and a route that changes something until an example body stands in `BODIES`.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlmodel import select
+
+from cloudmgr.domain import clock
+from cloudmgr.domain.access import ROLE_ACTIONS, Action, Role
+from cloudmgr.http.routes import RuledRoute
+from cloudmgr.main import ROUTERS
+from cloudmgr.models import PlaybookRun, Server, Worker
+from cloudmgr.store.db import new_session
+from cloudmgr.workflows import engine
+from tests import support, world
+from tests.guards.access_table import DOCUMENT, renewed, routes
+
+API = [route for route in routes() if route[1].startswith("/api/")]
+PAGES = [route for route in routes() if not route[1].startswith("/api/")]
+READS = {"GET"}
+
+ANY_OF: Mapping[tuple[str, str], frozenset[Action]] = {
+    ("PUT", "/api/v1/quotas/{account}"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
+    ("PATCH", "/api/v1/quotas/{account}"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
+    ("POST", "/api/v1/projects/{project_id}/ssh-keys"): frozenset({Action.REQUEST_MAKE, Action.ORGANIZATION_WRITE}),
+    ("DELETE", "/api/v1/projects/{project_id}/ssh-keys/{key_id}"): frozenset(
+        {Action.REQUEST_MAKE, Action.ORGANIZATION_WRITE}
+    ),
+    ("POST", "/api/v1/requests/{request_id}/retry"): frozenset({Action.REQUEST_MAKE, Action.SERVER_POWER}),
+    ("PATCH", "/api/v1/users/{user_id}"): frozenset({Action.USER_WRITE}),
+}
+"""Where the rule names what is needed to see the thing, and the service asks for one of these to change it."""
+
+NARROWER: Mapping[tuple[str, str], frozenset[Role]] = {
+    ("POST", "/api/v1/requests/{request_id}/decisions"): frozenset({Role.DISTRICT_ADMIN}),
+    ("GET", "/api/v1/exports/{export_id}"): frozenset(
+        {Role.REQUESTER, *(role for role in Role if Action.AUDIT_READ in ROLE_ACTIONS[role])}
+    ),
+}
+"""Where the object at hand narrows the table: the open stage is the district's, the export the requester's own."""
+
+STREAMS = {"/api/v1/requests/{request_id}/events", "/requests/{request_id}/events"}
+"""These do not end by themselves: called by those only whom they refuse."""
+
+UNAUDITED = {("POST", "/api/v1/plans")}
+"""Changes nothing."""
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFJ8ySmQv0sAi9ZJ1nXgPfyQSnGHzIdYJ7P2x2fzN8aU guard"
+
+BODIES: Mapping[tuple[str, str], Any] = {
+    ("POST", "/api/v1/sessions"): {"username": "nobody", "password": support.PASSWORD},
+    ("PUT", "/api/v1/users/me/password"): {"old_password": support.PASSWORD, "new_password": "Another-Horse-99"},
+    ("POST", "/api/v1/users"): {"username": "guard", "display_name": "某人", "organization": "{organization_id}"},
+    ("PATCH", "/api/v1/users/{user_id}"): {"display_name": "改名"},
+    ("POST", "/api/v1/users/{user_id}/roles"): {"role": "requester", "organization": "{organization_id}"},
+    ("PATCH", "/api/v1/users/{user_id}/roles"): {
+        "role": "unit_reviewer",
+        "organization": "{organization_id}",
+        "revoked": True,
+    },
+    ("POST", "/api/v1/organizations"): {"code": "430102-x", "name": "某单位", "parent": "{organization_id}"},
+    ("PATCH", "/api/v1/organizations/{organization_id}"): {"name": "改名"},
+    ("POST", "/api/v1/projects"): {"organization": "{organization_id}", "name": "某系统", "mlps_level": "二级"},
+    ("PATCH", "/api/v1/projects/{project_id}"): {"ops_vendor": "某公司"},
+    ("POST", "/api/v1/projects/{project_id}/ssh-keys"): {"public_key": world.KEY},
+    ("DELETE", "/api/v1/projects/{project_id}/ssh-keys/{key_id}"): None,
+    ("POST", "/api/v1/flavors"): {"name": "3C3G", "vcpus": 3, "memory_mib": 3072},
+    ("PATCH", "/api/v1/flavors/{flavor_id}"): {"is_active": False},
+    ("POST", "/api/v1/images"): {"name": "guard-os", "title": "某系统", "os_name": "Guard", "os_version": "1"},
+    ("PATCH", "/api/v1/images/{image_id}"): {"title": "改名"},
+    ("POST", "/api/v1/backends"): {"name": "guard", "provider": "simulated", "datacenter": "某机房"},
+    ("PATCH", "/api/v1/backends/{backend_id}"): {"title": "改名"},
+    ("POST", "/api/v1/zones"): {
+        "backend": "guard",
+        "ref": "z",
+        "name": "guard-zone",
+        "arch": "aarch64",
+        "network_zones": [world.ZONE],
+    },
+    ("PATCH", "/api/v1/zones/{zone_id}"): {"title": "改名"},
+    ("POST", "/api/v1/networks"): {"backend": "guard", "ref": "n", "name": "net", "network_zone": world.ZONE},
+    ("PATCH", "/api/v1/networks/{network_id}"): {"name": "改名"},
+    ("POST", "/api/v1/network-zones"): {"name": "某区", "code": "MQ"},
+    ("PATCH", "/api/v1/network-zones/{network_zone_id}"): {"description": "改名"},
+    ("PUT", "/api/v1/quotas/{account}"): {"limits": {"servers": 4}, "reason": "测试"},
+    ("PATCH", "/api/v1/quotas/{account}"): {"limits": {"servers": 4}, "reason": "测试"},
+    ("POST", "/api/v1/servers/{server_id}/actions"): {"action": "start"},
+    ("POST", "/api/v1/plans"): "{request}",
+    ("POST", "/api/v1/requests"): "{request}",
+    ("PUT", "/api/v1/requests/{request_id}"): "{request}",
+    ("POST", "/api/v1/requests/{request_id}/submit"): None,
+    ("POST", "/api/v1/requests/{request_id}/withdraw"): None,
+    ("POST", "/api/v1/requests/{request_id}/retry"): None,
+    ("POST", "/api/v1/requests/{request_id}/decisions"): {"decision": "approve", "comment": ""},
+    ("POST", "/api/v1/playbook-runs"): {"playbook": "collect_facts", "servers": ["{server_id}"], "variables": {}},
+    ("POST", "/api/v1/playbook-runs/{run_id}/cancel"): None,
+    ("POST", "/api/v1/exports"): {"ledger": "inventory", "format": "csv"},
+    ("DELETE", "/api/v1/sessions/current"): None,
+}
+
+
+class Place:
+    """A city with one of everything, restored before every call that may change it."""
+
+    def __init__(self, home: Path) -> None:
+        self.file = home / "cloudmgr.db"
+        self.world = world.build(home)
+        engine.start(self.world.settings, "guard", self.world.engine)  # makes the tables that work is handed over in
+        engine.stop()
+        self.app: FastAPI = support.make_app(f"sqlite:///{self.file}")
+        with self.world.session() as session:
+            bureau, root, furong = (session.merge(o) for o in (self.world.minzheng, self.world.root, self.world.furong))
+            for role in Role:
+                at = bureau if role in (Role.REQUESTER, Role.UNIT_REVIEWER) else root
+                at = furong if role == Role.DISTRICT_ADMIN else at
+                support.add_user(session, f"role-{role.value.replace('_', '-')}", at, [role])
+            nobody = support.add_user(session, "nobody", bureau, [Role.UNIT_REVIEWER])
+            session.add(Worker(executor_id="w", version="1", host="h", last_seen_at=clock.now()))
+            session.commit()
+            self.ids: dict[str, str] = {
+                "user_id": str(nobody.id),
+                "organization_id": str(bureau.id),
+                "project_id": str(self.world.project.id),
+                "account": str(self.world.project.account_id),
+            }
+        self.tokens = {role: self._token(f"role-{role.value.replace('_', '-')}") for role in Role}
+        self._furnish()
+        self.world.engine.dispose()
+        self.app.state.engine.dispose()
+        self.saved = home / "saved.db"
+        shutil.copyfile(self.file, self.saved)
+
+    def _token(self, name: str) -> str:
+        with new_session(self.app.state.engine) as session:
+            user = session.exec(select(support.User).where(support.User.username == name)).one()
+            token = support.open_token(session, user)
+            session.commit()
+        return token
+
+    def _furnish(self) -> None:
+        """Make one of everything through the API itself, as those who may."""
+        for name, path in (
+            ("flavor_id", "/api/v1/flavors"),
+            ("image_id", "/api/v1/images"),
+            ("backend_id", "/api/v1/backends"),
+            ("zone_id", "/api/v1/zones"),
+            ("network_id", "/api/v1/networks"),
+            ("network_zone_id", "/api/v1/network-zones"),
+        ):
+            self.ids[name] = self._made(Role.SYSTEM_ADMIN, path, self.body("POST", path))
+        admin = self.client(Role.SYSTEM_ADMIN)
+        images = {image["name"]: image["id"] for image in admin.get("/api/v1/images").json()["items"]}
+        twin = {"arch": "aarch64", "backend": "guard", "ref": "img"}
+        made = admin.patch(f"/api/v1/images/{images['kylin-v10']}", json={"variants": [twin]})
+        assert made.status_code == 200, made.text
+        keys = f"/api/v1/projects/{self.ids['project_id']}/ssh-keys"
+        self.ids["key_id"] = self._made(Role.REQUESTER, keys, {"public_key": KEY})
+        sent = self.world.body(name="srv")
+        self.ids["request_id"] = self._made(Role.REQUESTER, "/api/v1/requests", sent)
+        with self.world.session() as session:
+            server = session.exec(select(Server)).one()
+            self.ids["server_id"] = str(server.id)
+            run = PlaybookRun(
+                organization_id=self.world.minzheng.id, playbook="collect_facts", digest="0" * 64, started_by="guard"
+            )
+            session.add(run)
+            session.flush()
+            self.ids["run_id"] = str(run.id)
+            session.commit()
+        requester = self.client(Role.REQUESTER)
+        assert requester.get("/api/v1/inventory", params={"format": "jsonl"}).status_code == 200
+        self.ids["export_id"] = requester.get("/api/v1/exports").json()["items"][0]["id"]
+
+    def _made(self, role: Role, path: str, body: Any) -> str:
+        answer = self.client(role).post(path, json=body)
+        assert answer.status_code in (201, 202), f"POST {path}: {answer.text}"
+        return str(answer.json()["id"])
+
+    def restore(self) -> None:
+        self.app.state.engine.dispose()
+        for suffix in ("-wal", "-shm"):
+            self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+        shutil.copyfile(self.saved, self.file)
+
+    def client(self, role: Role | None) -> TestClient:
+        headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role else {}
+        return TestClient(self.app, raise_server_exceptions=False, headers=headers, follow_redirects=False)
+
+    def body(self, method: str, path: str) -> Any:
+        assert (method, path) in BODIES, f"{method} {path} needs an example body in BODIES"
+        return self._filled(BODIES[method, path])
+
+    def _filled(self, value: Any) -> Any:
+        if value == "{request}":
+            return self.world.body(name="guard")
+        if isinstance(value, str):
+            return self.ids[value[1:-1]] if value.startswith("{") else value
+        if isinstance(value, dict):
+            return {key: self._filled(item) for key, item in value.items()}
+        return [self._filled(item) for item in value] if isinstance(value, list) else value
+
+    def call(self, method: str, path: str, role: Role | None) -> Any:
+        sent = {} if method in READS else {"json": self.body(method, path)}
+        if sent.get("json", "") is None:
+            sent = {}
+        return self.client(role).request(method, path.format(**self.ids), **sent)
+
+    def audited(self, **equal: Any) -> int:
+        with new_session(self.app.state.engine) as session:
+            return len(support.audit_events(session, **equal))
+
+
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("access"))
+
+
+@pytest.fixture
+def place(furnished: Place) -> Iterator[Place]:
+    furnished.restore()
+    yield furnished
+    furnished.app.state.engine.dispose()
+
+
+def test_the_document_equals_the_code() -> None:
+    text = DOCUMENT.read_text()
+    assert renewed(text) == text, "run `python -m tests.guards.access_table`"
+
+
+def test_every_route_carries_a_rule() -> None:
+    for router in ROUTERS:
+        for route in router.routes:
+            assert isinstance(route, RuledRoute), route
+
+
+def test_no_route_is_there_twice() -> None:
+    known = [(method, path) for method, path, _ in routes()]
+    assert sorted(known) == sorted(set(known))
+
+
+@pytest.mark.parametrize(("method", "path", "access"), [r for r in API if r[2] != "public"])
+def test_nobody_gets_in_without_a_login(place: Place, method: str, path: str, access: str) -> None:
+    answer = place.call(method, path, None)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), access
+
+
+def _allowed(method: str, path: str, access: str) -> set[Role]:
+    if (method, path) in NARROWER:
+        return set(NARROWER[method, path])
+    needed = ANY_OF.get((method, path), frozenset({Action(access)}))
+    return {role for role in Role if ROLE_ACTIONS[role] & needed}
+
+
+@pytest.mark.parametrize(("method", "path", "access"), [r for r in API if r[2] in set(Action)])
+def test_every_role_gets_what_the_table_says_and_no_more(place: Place, method: str, path: str, access: str) -> None:
+    allowed = _allowed(method, path, access)
+    for role in Role:
+        if path in STREAMS and role in allowed:
+            continue
+        if method not in READS:
+            place.restore()
+        before = place.audited()
+        answer = place.call(method, path, role)
+        assert answer.status_code < 500, f"{role}: {answer.text}"
+        if role in allowed:
+            code = answer.json().get("code") if "json" in answer.headers.get("content-type", "") else None
+            assert code not in {"forbidden", "not_found", "invalid", "unauthenticated"}, f"{role}: {answer.text}"
+            if method not in READS and (method, path) not in UNAUDITED:
+                assert place.audited() > before, f"{role} changed something and nothing was recorded"
+        else:
+            assert answer.status_code in (403, 404), f"{role} got through: {answer.status_code} {answer.text[:300]}"
+            assert answer.json()["code"] in {"forbidden", "not_found", "own_request"}
+            assert place.audited(outcome="denied") > 0, f"{role} was refused and nothing was recorded"
+            assert place.audited(outcome="success") == place.audited() - place.audited(outcome="denied")
+
+
+@pytest.mark.parametrize(("method", "path", "access"), [r for r in API if "{" in r[1] and r[2] in set(Action)])
+def test_another_districts_objects_do_not_exist(place: Place, method: str, path: str, access: str) -> None:
+    """The administrator of 岳麓区 asks for what is 芙蓉区's: 404, in the very words of an id that nothing has."""
+    shared = ("/flavors", "/images", "/backends", "/zones", "/networks", "/network-zones")
+    if any(name in path for name in shared):
+        pytest.skip("the catalogue is everybody's")
+    with new_session(place.app.state.engine) as session:
+        yuelu = session.merge(place.world.yuelu)
+        roles = [role for role in Role if role not in (Role.SECURITY_ADMIN, Role.AUDIT_ADMIN)]
+        user = support.add_user(session, "yuelu-all", yuelu, roles)
+        token = support.open_token(session, user)
+        session.commit()
+    client = TestClient(place.app, headers={"Authorization": f"Bearer {token}"}, raise_server_exceptions=False)
+    sent = {} if method in READS else {"json": place.body(method, path)}
+    if sent.get("json", "") is None:
+        sent = {}
+    theirs = client.request(method, path.format(**place.ids), **sent)
+    nothing = dict.fromkeys(place.ids, str(support.unknown_id()))
+    absent = client.request(method, path.format(**nothing), **sent)
+    assert theirs.status_code == 404, theirs.text
+
+    def told(answer: Any) -> Any:
+        return {key: value for key, value in answer.json().items() if key not in {"request_id", "instance"}}
+
+    assert told(theirs) == told(absent)
+
+
+@pytest.mark.parametrize(("method", "path", "access"), [r for r in PAGES if r[2] != "public"])
+def test_pages_send_strangers_to_the_door(place: Place, method: str, path: str, access: str) -> None:
+    answer = place.client(None).request(
+        method, path.format(**place.ids, **_page_ids(place)), headers={"Accept": "text/html"}
+    )
+    assert (answer.status_code, answer.headers["location"].split("?")[0]) == (303, "/login"), access
+
+
+@pytest.mark.parametrize(("method", "path", "access"), [r for r in PAGES if r[0] == "GET" and r[2] in set(Action)])
+def test_pages_open_for_the_roles_of_the_table_only(place: Place, method: str, path: str, access: str) -> None:
+    for role in Role:
+        if path in STREAMS and Action(access) in ROLE_ACTIONS[role]:
+            continue
+        answer = place.client(role).request(method, path.format(**place.ids, **_page_ids(place)))
+        assert answer.status_code < 500, f"{role}: {answer.text[:300]}"
+        if Action(access) not in ROLE_ACTIONS[role]:
+            assert answer.status_code in (403, 404), f"{role} got through to {path}"
+        else:
+            assert answer.status_code != 403, f"{role} was kept out of {path}"
+
+
+def _page_ids(place: Place) -> dict[str, str]:
+    return {"account_id": place.ids["account"]}
