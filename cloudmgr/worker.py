@@ -26,7 +26,7 @@ from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Backend
 from cloudmgr.models import Worker as WorkerRow
-from cloudmgr.services import audit, maintenance
+from cloudmgr.services import audit, audit_verification, maintenance
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
 from cloudmgr.workflows import engine as engines
@@ -40,6 +40,9 @@ BEAT_S = 5.0
 REAP_S = 10.0
 """How often the locks of others are tried: a dead worker's work is taken over within about this time."""
 SWEEP_S = 3600.0
+VERIFY_S = 24 * 3600.0
+FIRST_S = {"_sweep": 60.0, "_verify_log": 120.0}
+"""What need not run at the start is first done so long after it."""
 EXIT_CANNOT_BEGIN = 75
 """EX_TEMPFAIL: start me again."""
 PAUSE_POLL_S = 2.0
@@ -143,10 +146,11 @@ class Worker:
             (self._beat, BEAT_S),
             (self._watch_backends, self.settings.worker.health_interval_s),
             (self._sweep, SWEEP_S),
+            (self._verify_log, VERIFY_S),
         ]
         if self._reaper is not None:
             rounds += [(self._reaper.prove_alive, BEAT_S), (self._reaper.reap, REAP_S)]
-        due = {deed: time.monotonic() + (every if deed != self._sweep else 60) for deed, every in rounds}
+        due = {deed: time.monotonic() + FIRST_S.get(deed.__name__, every) for deed, every in rounds}
         while not self._stopping.wait(max(0.2, min(due.values()) - time.monotonic())):
             for deed, every in rounds:
                 if time.monotonic() >= due[deed]:
@@ -208,6 +212,16 @@ class Worker:
             removed = housekeeping.sweep(session, self.settings)
             if any(removed.values()):
                 audit.record(session, SYSTEM, Event.SYSTEM_RETENTION, object_type="system", removed=removed)
+
+    def _verify_log(self) -> None:
+        if self._engine is None:
+            return
+        with new_session(self._engine) as session:  # a long look must not hold SQLite's write lock
+            found = audit_verification.verify(session)
+        with self._transaction() as session:
+            audit_verification.record(session, SYSTEM, found)
+        if not found.ok:
+            logger.error("the audit log is not whole: %s", found.as_json())
 
     def _record(self, event: Event) -> None:
         with self._transaction() as session:

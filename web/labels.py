@@ -76,6 +76,7 @@ _EVENT: Mapping[str, str] = {
     Event.NETWORK_WRITE: N_("Change network"),
     Event.QUOTA_SET: N_("Set quota"),
     Event.QUOTA_VERIFY: N_("Verify quota"),
+    Event.AUDIT_VERIFY: N_("Verify the audit log"),
     Event.REQUEST_SAVE: N_("Save request"),
     Event.REQUEST_SUBMIT: N_("Submit request"),
     Event.REQUEST_WITHDRAW: N_("Withdraw request"),

@@ -12,7 +12,7 @@ from cloudmgr.domain.events import Event, Outcome
 from cloudmgr.http.deps import ActorDep, SeqPageDep, SessionDep, encode_seq
 from cloudmgr.http.routes import api_router, rule
 from cloudmgr.models import AuditEvent
-from cloudmgr.services import audit_log
+from cloudmgr.services import audit_log, audit_verification
 from cloudmgr.services.audit_log import AuditFilter
 from cloudmgr.services.users import AwareMoment
 
@@ -43,6 +43,29 @@ class AuditShape(Shape):
 def _shape(event: AuditEvent) -> AuditShape:
     values = {name: getattr(event, name) for name in AuditShape.model_fields if name != "action"}
     return AuditShape(action=event.event, **values)
+
+
+class VerificationShape(Shape):
+    """What the last look at the log found; `cloudmgr audit verify` and a worker, once a day, look."""
+
+    ok: bool = Field(description="Nothing speaks against the log.")
+    at: At
+    stage: str = Field(examples=["append_only"], description="`append_only`: protected by triggers, not chained yet.")
+    events: int
+    first_seq: int | None
+    last_seq: int | None
+    missing: int = Field(description="Numbers without a record.")
+    gaps: list[list[int]] = Field(description="Pairs of numbers between which some are missing, at most 100.")
+    gaps_explained: bool = Field(description="This database leaves gaps where a transaction was rolled back.")
+    triggers_missing: list[str]
+
+
+@router.get(
+    "/verification", response_model=VerificationShape, openapi_extra=rule(Action.AUDIT_READ, object_type="audit")
+)
+def read_verification(who: ActorDep, session: SessionDep) -> VerificationShape:
+    """Tell whether the log is whole, as the last look found it."""
+    return VerificationShape.model_validate(audit_verification.latest(session, who))
 
 
 @router.get(

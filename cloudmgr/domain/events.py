@@ -31,6 +31,7 @@ class Event(StrEnum):
     NETWORK_WRITE = "network.write"
     QUOTA_SET = "quota.set"
     QUOTA_VERIFY = "quota.verify"
+    AUDIT_VERIFY = "audit.verify"
     REQUEST_SAVE = "request.save"
     REQUEST_SUBMIT = "request.submit"
     REQUEST_WITHDRAW = "request.withdraw"

@@ -2,12 +2,14 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from cloudmgr.models import AuditEvent
+from cloudmgr.store.db import is_sqlite
 from cloudmgr.store.paging import below
 
 
@@ -57,3 +59,40 @@ def page(
         query = query.where(col(AuditEvent.seq) < cursor)
     rows = list(session.exec(query.order_by(col(AuditEvent.seq).desc()).limit(limit + 1)).all())
     return rows[:limit], rows[limit - 1].seq if len(rows) > limit else None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The log's numbers: how many records, the first and last of them, and how far numbering has come."""
+
+    count: int
+    first: int | None
+    last: int | None
+    reached: int
+    """The highest number ever given out: told by SQLite only, else the last record's."""
+
+
+def span(session: Session) -> Span:
+    """Return the log's numbers."""
+    seq = col(AuditEvent.seq)
+    count, first, last = session.exec(select(sa.func.count(), sa.func.min(seq), sa.func.max(seq))).one()
+    reached = last or 0
+    if is_sqlite(session):
+        told = (
+            session.connection().exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'audit_events'").scalar()
+        )
+        reached = max(reached, told or 0)
+    return Span(count, first, last, reached)
+
+
+def gaps(session: Session, *, limit: int) -> list[list[int]]:
+    """Return pairs of neighbouring numbers between which some are missing, lowest first; 0 stands before the first."""
+    before = sa.func.lag(col(AuditEvent.seq), 1, 0).over(order_by=col(AuditEvent.seq)).label("before")
+    numbered = sa.select(col(AuditEvent.seq).label("seq"), before).subquery()
+    query = (
+        sa.select(numbered.c.before, numbered.c.seq)
+        .where(numbered.c.seq - numbered.c.before > 1)
+        .order_by(numbered.c.seq)
+        .limit(limit)
+    )
+    return [[low, high] for low, high in session.connection().execute(query)]
