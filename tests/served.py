@@ -34,6 +34,7 @@ class Served:
     world: World
     addresses: list[str] = field(default_factory=list)
     logs: list[Path] = field(default_factory=list)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def client(self, who: str | None, place: int = 0, **headers: str) -> httpx.Client:
         """Return a client that acts for somebody by a token; the caller closes it."""
@@ -85,6 +86,7 @@ def serving(world: World, *, serves: int = 1, workers: int = 0, **environment: s
             found.addresses.append(f"http://127.0.0.1:{port}")
             command = ["serve", "--no-worker"] if workers else ["serve"]
             _start(stack, found, f"serve{number}", command, base | {"CLOUDMGR_WEB__PORT": str(port)})
+        stack.callback(lambda: [process.send_signal(signal.SIGTERM) for process in found.processes])  # all, then wait
         _await_ready(found)
         yield found
 
@@ -99,11 +101,11 @@ def _start(stack: ExitStack, found: Served, name: str, command: list[str], envir
         stdout=stack.enter_context(log.open("w")),
         stderr=subprocess.STDOUT,
     )
-    stack.callback(_stop, process)
+    found.processes.append(process)
+    stack.callback(_await_end, process)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
+def _await_end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:

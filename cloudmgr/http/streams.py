@@ -12,6 +12,7 @@ import orjson
 import sqlalchemy as sa
 from fastapi import FastAPI
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from cloudmgr.domain.errors import Overloaded
 from cloudmgr.domain.messages import N_, Message, Translator
@@ -78,7 +79,11 @@ class Hub:
                 for event in events:
                     yield write(event)
         finally:
-            self._readers.discard(reader)
+            self.close(reader)
+
+    def close(self, reader: Reader) -> None:
+        """Let a reader go; twice is once."""
+        self._readers.discard(reader)
 
     async def _poll(self) -> None:
         while self._readers:
@@ -140,6 +145,24 @@ def hub_of(app: FastAPI) -> Hub:
     return hub
 
 
+class EventStream(StreamingResponse):
+    """A stream whose reader is let go however it ends, also when the asker left before the first byte."""
+
+    def __init__(self, hub: Hub, reader: Reader, write: Callable[[RequestEvent], bytes]) -> None:
+        super().__init__(
+            hub.read(reader, write),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+        self._hub, self._reader = hub, reader
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._hub.close(self._reader)
+
+
 def event_stream(
     app: FastAPI,
     request_id: uuid.UUID,
@@ -151,8 +174,4 @@ def event_stream(
     """Answer with a request's progress from behind event `last`, live; `write` gives an event another form than JSON."""
     hub = hub_of(app)
     reader = hub.open(request_id, last)
-    return StreamingResponse(
-        hub.read(reader, write or (lambda event: encode(event, translate))),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    return EventStream(hub, reader, write or (lambda event: encode(event, translate)))
