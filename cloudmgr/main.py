@@ -87,6 +87,7 @@ def create_app(settings: Settings, *, engine: sa.Engine | None = None) -> FastAP
         title="cloudmgr",
         version=cloudmgr.__version__,
         lifespan=lifespan,
+        openapi_url=None,  # ours is built in a thread, once: api/ops.py
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

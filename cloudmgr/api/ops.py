@@ -1,5 +1,6 @@
 """For those who run the system: is it alive, is it ready, what has it done; and the API's documentation, offline."""
 
+import orjson
 import sqlalchemy.exc
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -19,6 +20,7 @@ router = APIRouter(tags=["operations"], route_class=PageRoute)
 _DOCS = """<!doctype html>
 <html lang="zh-CN"><head><meta charset="utf-8"><title>cloudmgr API</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="/static/img/favicon.svg">
 <link rel="stylesheet" href="/static/vendor/swagger-ui/swagger-ui.css"></head>
 <body><div id="api"></div>
 <script src="/static/vendor/swagger-ui/swagger-ui-bundle.js"></script>
@@ -67,6 +69,12 @@ def _checks(session: Session, request: Request) -> dict[str, bool]:
 async def read_metrics(request: Request) -> PlainTextResponse:
     """Give this process's counters to Prometheus."""
     return PlainTextResponse(request.app.state.metrics.render(), media_type=metrics.MEDIA_TYPE)
+
+
+@router.get("/openapi.json", include_in_schema=False, openapi_extra=rule("public"))
+def read_schema(request: Request) -> Response:
+    """Describe the API (OpenAPI 3.1)."""
+    return Response(orjson.dumps(request.app.openapi()), media_type="application/json")
 
 
 @router.get("/docs", include_in_schema=False, openapi_extra=rule("public"))

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from cloudmgr.settings import Log
 
 access_log = logging.getLogger("cloudmgr.access")
-_OWN = frozenset(vars(logging.makeLogRecord({})))
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"color_message"}  # the last is uvicorn's, for terminals
 
 
 class JsonFormatter(logging.Formatter):

@@ -23,7 +23,12 @@ def make_engine(url: str, *, pool_size: int = 10, synchronous: str = "FULL", app
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         engine = sa.create_engine(
-            parsed, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000}
+            parsed,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=10,
+            hide_parameters=True,  # a failed statement is logged, and its parameters may be secrets
+            connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000},
         )
         event.listen(engine, "connect", _sqlite_hook(synchronous))
         event.listen(engine, "checkout", _restore_immediate)
@@ -35,6 +40,7 @@ def make_engine(url: str, *, pool_size: int = 10, synchronous: str = "FULL", app
         max_overflow=pool_size,
         pool_timeout=10,
         pool_pre_ping=True,
+        hide_parameters=True,
         isolation_level="READ COMMITTED",
         connect_args={"application_name": application_name, "connect_timeout": 10},
     )

@@ -1,7 +1,6 @@
 """Remembered answers of POST requests, by user and key."""
 
 import uuid
-from datetime import datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -35,9 +34,3 @@ def release(session: Session, row_id: uuid.UUID, *, status: int | None = None) -
     """Drop a row if it still has this status; None: a claim without an answer."""
     same = col(IdempotencyKey.status).is_(None) if status is None else col(IdempotencyKey.status) == status
     session.exec(sa.delete(IdempotencyKey).where(col(IdempotencyKey.id) == row_id, same))
-
-
-def forget_before(session: Session, moment: datetime) -> int:
-    """Delete answers older than their retention; return how many."""
-    statement = sa.delete(IdempotencyKey).where(col(IdempotencyKey.created_at) < moment)
-    return cast("sa.CursorResult[Any]", session.exec(statement)).rowcount

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import uvicorn
 from fastapi import APIRouter
 from fastapi.testclient import TestClient
@@ -284,7 +285,7 @@ def test_the_demo_is_ready_when_its_city_stands(town: Town) -> None:
 def test_a_database_that_is_gone_is_not_ready(tmp_path: Path, town: Town) -> None:
     gone = town.client()
     town.app.state.engine.dispose()
-    town.app.state.engine = __import__("sqlalchemy").create_engine(f"sqlite:///{tmp_path}/no/such/dir/x.db")
+    town.app.state.engine = sa.create_engine(f"sqlite:///{tmp_path}/no/such/dir/x.db")
     answer = gone.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]) == (503, {"database": False})
     assert gone.get("/healthz").status_code == 200
@@ -355,3 +356,9 @@ def test_reads_take_no_write_lock(town: Town) -> None:
         assert client.get("/api/v1/users/me").status_code == 200
         assert client.get("/api/v1/sessions/current").status_code == 200
         assert time.monotonic() - started < 5
+
+
+def test_a_failed_statement_is_logged_without_its_parameters(any_town: Town) -> None:
+    with any_town.session() as session, pytest.raises(sa.exc.SQLAlchemyError) as raised:
+        session.connection().execute(sa.text("INSERT INTO nowhere VALUES (:secret)"), {"secret": "hunter2"})
+    assert "hunter2" not in str(raised.value)
