@@ -25,7 +25,7 @@ demo: $(RUNTIME) vendor ## start the sample city on http://127.0.0.1:$(PORT) (PO
 	@CLOUDMGR_DATA_DIR="$(DATA_DIR)" exec $(BIN)/cloudmgr demo --port $(PORT)
 
 test: $(DEV) vendor ## run the whole suite that needs no system packages (TESTS=path narrows it)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
 labs: $(DEV) ## install system packages and start the labs (needs root)
 	@tests/labs/start

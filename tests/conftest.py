@@ -1,5 +1,6 @@
 """Fixtures every test may ask for: real databases, and labs that are reported by name when they are missing."""
 
+import functools
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -28,12 +30,27 @@ def _lab_present(name: str) -> bool:
     raise AssertionError(f"unknown lab {name}")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on real guests run in one worker, one after another: the guests share two cores with everything else."""
-    for item in items:
-        if any("libvirt" in marker.args for marker in item.iter_markers("lab")):
-            item.add_marker(pytest.mark.xdist_group("libvirt"))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Send all tests on real guests to one worker, one after another: the guests share two cores with everything else.
+
+    Files that ask for a group (`xdist_group`) stay together too; every other test goes wherever a worker is free. Our own
+    scheduler, because pytest-xdist 3.8 no longer sees its groups under pytest 9.
+    """
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - only there under xdist
+
+    class ByLab(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return _scope(nodeid.partition("::")[0], config.rootpath) or nodeid
+
+    return ByLab(config, log)
+
+
+@functools.cache
+def _scope(file: str, root: Path) -> str:
+    text = (root / file).read_text(encoding="utf-8")
+    if 'lab("libvirt")' in text:
+        return "libvirt"
+    return file if "xdist_group" in text else ""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
