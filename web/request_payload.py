@@ -7,6 +7,7 @@ from typing import Any
 
 from cloudmgr.domain import clock
 from cloudmgr.domain.access import Action
+from cloudmgr.domain.leases import last_day
 from cloudmgr.domain.phases import Environment, PurposeKind, Spread
 from cloudmgr.services import catalogue, projects
 from cloudmgr.services.projects import ProjectFilter
@@ -19,7 +20,7 @@ Choices = list[tuple[str, str]]
 _PLAIN = ("project", "purpose", "env", "network_zone", "lease_end", "lease_reason")
 _ROW = ("name", "flavor", "image", "arch", "purpose_kind", "spread", "backend")
 _ROW_NUMBERS = ("count", "data_disk_gib")
-_MOST, _LEASE_DAYS = 200, 3 * 365
+_MOST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def choices(desk: Desk) -> FormChoices:
         spreads=[(each, label("spread", each)) for each in Spread],
         backends=[(view.backend.name, view.backend.title or view.backend.name) for view in backends if view.backend.is_enabled],
         first_day=formats.day(today + timedelta(days=1)),
-        last_day=formats.day(today + timedelta(days=_LEASE_DAYS)),
+        last_day=formats.day(last_day(today, desk.settings.policy.lease_max_days)),
     )  # fmt: skip
 
 

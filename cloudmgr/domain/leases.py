@@ -5,6 +5,8 @@ from datetime import date, timedelta
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.messages import N_
 
+_THREE_YEARS_DAYS = 3 * 365
+
 
 def check_lease(*, lease_end: date | None, long_term: bool, reason: str, today: date, max_days: int) -> None:
     """Refuse a lease that is open by accident, already over, or longer than the policy allows.
@@ -31,11 +33,7 @@ def check_lease(*, lease_end: date | None, long_term: bool, reason: str, today: 
             today=today.isoformat(),
             given=lease_end.isoformat(),
         )
-    last = today + timedelta(days=max_days)
-    try:
-        last = today.replace(year=today.year + 3) if max_days >= 3 * 365 else last
-    except ValueError:  # 29 February
-        last = today + timedelta(days=3 * 365)
+    last = last_day(today, max_days)
     if lease_end > last:
         raise InvalidInput(
             N_(
@@ -45,3 +43,13 @@ def check_lease(*, lease_end: date | None, long_term: bool, reason: str, today: 
             last=last.isoformat(),
             given=lease_end.isoformat(),
         )
+
+
+def last_day(today: date, max_days: int) -> date:
+    """Return the last day a lease made today may run until; three years are three calendar years."""
+    if max_days < _THREE_YEARS_DAYS:
+        return today + timedelta(days=max_days)
+    try:
+        return today.replace(year=today.year + 3)
+    except ValueError:  # 29 February
+        return today + timedelta(days=_THREE_YEARS_DAYS)
