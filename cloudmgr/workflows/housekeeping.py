@@ -1,6 +1,6 @@
 """What is thrown away, and when: only what has a stated retention, never audit events, ledger entries or server versions."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +12,14 @@ from cloudmgr.settings import Settings
 from cloudmgr.workflows import engine as engines
 
 _BATCH = 5000
+_ENGINE_TABLES = (
+    ("operation_outputs", "workflow_uuid"),
+    ("datasource_outputs", "workflow_id"),
+    ("workflow_input", "workflow_uuid"),
+    ("workflow_output", "workflow_uuid"),
+    ("workflow_status", "workflow_uuid"),
+)
+"""The engine keeps these apart without foreign keys; its other tables follow the last one by theirs."""
 
 
 def sweep(session: Session, settings: Settings) -> dict[str, int]:
@@ -31,18 +39,38 @@ def sweep(session: Session, settings: Settings) -> dict[str, int]:
         "user_sessions": _delete(session, UserSession, col(UserSession.expires_at) < now - timedelta(days=30)),
         "workers": _delete(session, Worker, col(Worker.last_seen_at) < now - timedelta(days=7)),
     }
-    table = engines.status_table(session.get_bind())  # type: ignore[arg-type]
-    if table is not None:
-        before_ms = int((now - timedelta(days=policy.workflow_retention_days)).timestamp() * 1000)
-        ended = session.execute(
-            sa.text(
-                f"DELETE FROM {table} WHERE workflow_uuid IN (SELECT workflow_uuid FROM {table} WHERE status IN "  # noqa: S608 - constants
-                "('SUCCESS', 'ERROR', 'CANCELLED') AND updated_at < :before LIMIT :batch)"
-            ),
-            {"before": before_ms, "batch": _BATCH},
-        )
-        removed["workflows"] = int(ended.rowcount)  # type: ignore[attr-defined]
+    removed["workflows"] = _delete_workflows(session, now - timedelta(days=policy.workflow_retention_days))
     return removed
+
+
+def _delete_workflows(session: Session, before: datetime) -> int:
+    """Delete the engine's rows of workflows that ended before a moment, a batch at a time; return how many workflows.
+
+    A child is kept for as long as its parent runs: the parent may ask for its result again after a restart.
+    """
+    bind = session.get_bind()
+    table = engines.status_table(bind)  # type: ignore[arg-type]
+    if table is None:
+        return 0
+    connection = session.connection()
+    ended = list(
+        connection.execute(
+            sa.text(
+                f"SELECT w.workflow_uuid FROM {table} w LEFT JOIN {table} p ON p.workflow_uuid = w.parent_workflow_id "  # noqa: S608 - constants
+                "WHERE w.status IN ('SUCCESS', 'ERROR', 'CANCELLED') AND w.updated_at < :before "
+                "AND (p.status IS NULL OR p.status NOT IN ('PENDING', 'ENQUEUED', 'DELAYED')) LIMIT :batch"
+            ),
+            {"before": int(before.timestamp() * 1000), "batch": _BATCH},
+        ).scalars()
+    )
+    schema = table.rpartition(".")[0] or None
+    standing = set(sa.inspect(connection).get_table_names(schema=schema)) if ended else set()
+    for name, column in _ENGINE_TABLES:
+        if name in standing:
+            place = f"{schema}.{name}" if schema else name
+            statement = sa.text(f"DELETE FROM {place} WHERE {column} IN :ended")  # noqa: S608 - constants
+            connection.execute(statement.bindparams(sa.bindparam("ended", expanding=True)), {"ended": ended})
+    return len(ended)
 
 
 def _delete(session: Session, table: Any, condition: Any) -> int:
