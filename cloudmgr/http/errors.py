@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy.exc
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,6 +35,7 @@ from cloudmgr.http.context import context_of, engine_of
 from cloudmgr.http.problem import Problem
 from cloudmgr.http.validation import findings
 from cloudmgr.services import audit
+from cloudmgr.services.inputs import Input
 from cloudmgr.store.db import begin_immediate, new_session
 
 log = logging.getLogger(__name__)
@@ -96,6 +98,7 @@ def install(app: FastAPI) -> None:
     """Register the handlers of everything an endpoint may raise."""
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(ValidationError, _on_command)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(sqlalchemy.exc.SQLAlchemyError, _on_database)
 
@@ -166,7 +169,7 @@ def _audit_denial(request: Request, refusal: Refusal) -> None:
                 context.actor,
                 Event(extra.get("x-event") or Event.ACCESS_DENIED),
                 object_type=str(extra.get("x-object") or "route"),
-                object_id="" if is_silent else next(iter(request.path_params.values()), ""),
+                object_id="" if is_silent else str(next(iter(request.path_params.values()), ""))[:64],
                 object_name="" if is_silent else f"{request.method} {request.url.path}"[:200],
                 outcome=Outcome.DENIED,
                 reason=refusal.code,
@@ -181,8 +184,23 @@ def _on_validation(request: Request, error: Exception) -> Response:
     if found and request.path_params and all(str(e["loc"][0]) == "path" for e in _errors_of(error)):
         return told(request, Problem(404, "not_found", Message(N_("There is no such object."))))
     context_of(request).log["fields"] = [finding["field"] for finding in found][:20]
+    return told(request, _invalid(found))
+
+
+def _on_command(request: Request, error: Exception) -> Response:
+    """Tell what is wrong with a command that an endpoint put together itself, of query parameters or a form."""
+    if not isinstance(error, ValidationError) or error.title not in _command_names(Input):
+        return internal(request, error)  # a shape of ours does not fit our own data
+    return told(request, _invalid(findings(error.errors(include_url=False, include_input=False))))
+
+
+def _command_names(kind: type[Input]) -> set[str]:
+    return {kind.__name__}.union(*(_command_names(child) for child in kind.__subclasses__()))
+
+
+def _invalid(found: list[dict[str, Any]]) -> Problem:
     message = Message(N_("The input needs correction in {count} place(s)."), {"count": len(found)})
-    return told(request, Problem(STATUS["invalid"], "invalid", message, found))
+    return Problem(STATUS["invalid"], "invalid", message, found)
 
 
 def _errors_of(error: Exception) -> list[Any]:

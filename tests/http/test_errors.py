@@ -68,6 +68,7 @@ USERS = "/api/v1/users"
         ("GET", f"{USERS}/%00", {}, 400, "malformed"),
         ("GET", f"{USERS}/%ed%a0%80", {}, 400, "malformed"),
         ("GET", f"{USERS}?organization=x", {}, 422, "invalid"),
+        ("GET", f"{USERS}?q=%07", {}, 422, "invalid"),
     ],
 )
 def test_what_cannot_be_done_is_a_problem(
