@@ -118,5 +118,15 @@ def translated(
 
 CODES: Mapping[str, type[ProviderError]] = {
     cls.code: cls
-    for cls in (Unavailable, Throttled, Busy, UnknownOutcome, NoCapacity, InvalidSpec, NotFound, Unsupported, AuthFailed)
+    for cls in (
+        Unavailable,
+        Throttled,
+        Busy,
+        UnknownOutcome,
+        NoCapacity,
+        InvalidSpec,
+        NotFound,
+        Unsupported,
+        AuthFailed,
+    )
 }

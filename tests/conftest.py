@@ -22,7 +22,10 @@ def _lab_present(name: str) -> bool:
     match name:
         case "libvirt":
             state = LAB_HOME / "lab.json"
-            return state.exists() and Path(json.loads(state.read_text()).get("socket", "/run/libvirt/libvirt-sock")).exists()
+            return (
+                state.exists()
+                and Path(json.loads(state.read_text()).get("socket", "/run/libvirt/libvirt-sock")).exists()
+            )
         case "chromium":
             return Path(os.environ.get("CHROMIUM", "/usr/bin/chromium")).exists()
         case "ansible":
@@ -72,7 +75,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             if f"lab {name} is missing" in text:
                 missing[name] = missing.get(name, 0) + 1
     for name, count in sorted(missing.items()):
-        terminalreporter.write_line(f"MISSING LAB {name}: {count} tests did not run; `make labs` brings it up", yellow=True)
+        terminalreporter.write_line(
+            f"MISSING LAB {name}: {count} tests did not run; `make labs` brings it up", yellow=True
+        )
 
 
 @pytest.fixture(scope="session")

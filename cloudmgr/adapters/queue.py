@@ -48,5 +48,7 @@ def _client(bind: "sa.Engine | sa.Connection") -> DBOSClient:
     with _guard:
         client = _clients.get(engine)
         if client is None:
-            client = _clients[engine] = DBOSClient(system_database_engine=engine, serializer=JsonSerializer(), lazy=True)
+            client = _clients[engine] = DBOSClient(
+                system_database_engine=engine, serializer=JsonSerializer(), lazy=True
+            )
         return client

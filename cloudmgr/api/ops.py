@@ -65,7 +65,7 @@ def _checks(session: Session, request: Request) -> dict[str, bool]:
     return health.readiness(session, settings_of(request), is_schema_known=is_schema_known)
 
 
-@router.get("/metrics", openapi_extra=rule("public"))
+@router.get("/metrics", response_class=PlainTextResponse, openapi_extra=rule("public"))
 async def read_metrics(request: Request) -> PlainTextResponse:
     """Give this process's counters to Prometheus."""
     return PlainTextResponse(request.app.state.metrics.render(), media_type=metrics.MEDIA_TYPE)

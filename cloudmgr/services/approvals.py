@@ -63,7 +63,10 @@ def decide(session: Session, actor: Actor, request_id: uuid.UUID, command: Decid
         raise Forbidden(N_("Your roles do not allow you to decide on requests."))
     stage = requests.open_stage(session, request.id)
     if stage is None:
-        raise Conflict(N_("The request is {phase}: there is nothing to decide. Refresh the page."), phase=word(REQUEST_PHASES, request.phase))
+        raise Conflict(
+            N_("The request is {phase}: there is nothing to decide. Refresh the page."),
+            phase=word(REQUEST_PHASES, request.phase),
+        )
     _require_turn(session, actor, stage)
     if command.decision is not Decision.APPROVE and not command.comment.strip():
         raise InvalidInput(N_("Say why, so that the applicant knows what to change."), field="comment")

@@ -6,10 +6,19 @@ import uuid
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+)
 from pydantic_core import PydanticCustomError
 
 MAX_CODE, MAX_NAME = 64, 200
+_FIRST_YEAR, _LAST_YEAR = 1900, 9998
 MAX_DEPTH, MAX_INTEGER = 16, 2**53
 """Of JSON that is kept as it came: numbers beyond are not the same in every reader."""
 
@@ -41,6 +50,13 @@ def _storable(value: Any, depth: int = 0) -> Any:
     return value
 
 
+def _in_reach(moment: datetime) -> datetime:
+    """Refuse a moment at the very ends of the calendar, which in another time zone would lie beyond them."""
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise PydanticCustomError("datetime_object_invalid", "Give a moment like 2026-11-22T08:00:00+08:00.")
+    return moment
+
+
 def _text(value: Any) -> Any:
     if isinstance(value, str | uuid.UUID | date):
         return value
@@ -51,7 +67,7 @@ Id = Annotated[uuid.UUID, Strict(strict=False), BeforeValidator(_text)]
 """A UUID as text: strict everywhere else, JSON has no other spelling for it."""
 Day = Annotated[date, Strict(strict=False), BeforeValidator(_text)]
 """A calendar day as YYYY-MM-DD."""
-Moment = Annotated[datetime, Strict(strict=False), BeforeValidator(_text)]
+Moment = Annotated[datetime, Strict(strict=False), BeforeValidator(_text), AfterValidator(_in_reach)]
 """A moment as ISO 8601 text."""
 Closed = Strict(strict=False)
 """Annotate a StrEnum with it: `Annotated[Environment, Closed]` takes the enum's text."""

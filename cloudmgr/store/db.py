@@ -13,7 +13,9 @@ _SUBSEC_SINCE = (3, 42)
 _BUSY_TIMEOUT_MS = 30_000
 
 
-def make_engine(url: str, *, pool_size: int = 10, synchronous: str = "FULL", application_name: str = "cloudmgr") -> sa.Engine:
+def make_engine(
+    url: str, *, pool_size: int = 10, synchronous: str = "FULL", application_name: str = "cloudmgr"
+) -> sa.Engine:
     """Create the engine for a database URL.
 
     SQLite: WAL, IMMEDIATE transactions, foreign keys, 30 s busy timeout, `synchronous` FULL or NORMAL; a function that

@@ -196,7 +196,9 @@ def waiting_for(
             col(ResourceRequest.requester_id) != decider_id,
             sa.or_(
                 *(
-                    sa.and_(col(ApprovalStage.role) == role, col(stage_organization.path).startswith(path, autoescape=True))
+                    sa.and_(
+                        col(ApprovalStage.role) == role, col(stage_organization.path).startswith(path, autoescape=True)
+                    )
                     for role, path in roles_and_paths
                 )
             ),

@@ -47,6 +47,8 @@ PEOPLE: Iterable[Bad] = (
     act("a role for oneself", 403, "forbidden", "", "/users/{secadmin}/roles", "secadmin", role="requester", organization="{root}"),
     act("a role that ended yesterday", 422, "invalid", "", "/users/{requester}/roles", "secadmin", "valid_until",
         role="unit_reviewer", organization="{minzheng}", valid_until="2020-01-01T00:00:00Z"),
+    act("a role until beyond all calendars", 422, "invalid", "2026-11-22", "/users/{requester}/roles", "secadmin", "valid_until",
+        role="unit_reviewer", organization="{minzheng}", valid_until="9999-12-31T23:59:59-23:59"),
     act("a role granted without the right", 403, "forbidden", "角色", "/users/{requester}/roles", "sysadmin", role="requester", organization="{root}"),
     act("a login without a password", 422, "invalid", "必填", "/sessions", "requester", "password", username="requester"),
     act("a wrong password", 401, "bad_credentials", "", "/sessions", "requester", username="nobody", password="x"),
@@ -80,5 +82,8 @@ CATALOGUE: Iterable[Bad] = (
     get("an inventory before all records", 422, "as_of_unavailable", "", "/inventory?as_of=2001-01-01T00:00:00Z"),
     get("phones without the right", 403, "forbidden", "", "/inventory?reveal=personal&reason=x"),
     act("a workbook", 422, "unsupported_format", "", "/exports", "requester", ledger="inventory", format="xlsx"),
+    get("records from before all calendars", 422, "invalid", "2026-11-22", "/audit/events?from=0001-01-01T00:00:00%2B23:59", "auditor"),
+    get("records of a login with a control character", 422, "invalid", "控制字符", "/audit/events?object=%C2%83", "auditor"),
+    get("people by a control character", 422, "invalid", "控制字符", "/users?q=%07", "sysadmin"),
     get("an event that is not", 422, "invalid", "", "/audit/events?action=vm.fly", "auditor", at="action"),
 )  # fmt: skip

@@ -18,9 +18,7 @@ def _record(town: Town, name: str, event: Event, place: Organization, outcome: O
     user = town.user(name)
     with town.session() as session:
         actor = Actor(user.id, user.username, user.display_name, user.organization_id, place.path, source="192.0.2.9")
-        audit.record(
-            session, actor, event, object_type="server", object_id="s-1", object_name="app01", outcome=outcome
-        )
+        audit.record(session, actor, event, object_type="server", object_id="s-1", object_name="app01", outcome=outcome)
         session.commit()
 
 

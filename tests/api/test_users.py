@@ -164,7 +164,9 @@ def test_a_reset_password_is_one_time_and_ends_sessions(town: Town) -> None:
     assert town.login("requester", given).json()["must_change_password"] is True
 
 
-@pytest.mark.parametrize("change", [{"disabled": True}, {"reset_password": True}, {"expires_at": "2099-01-01T00:00:00Z"}])
+@pytest.mark.parametrize(
+    "change", [{"disabled": True}, {"reset_password": True}, {"expires_at": "2099-01-01T00:00:00Z"}]
+)
 def test_administrators_do_not_shut_each_other_out(town: Town, change: dict[str, Any]) -> None:
     for name in ("security-admin", "audit-admin", "system-admin"):
         answer = town.client("system-admin").patch(f"/api/v1/users/{town.user(name).id}", json=change)

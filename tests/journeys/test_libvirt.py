@@ -135,7 +135,9 @@ def test_one_request_builds_and_configures_an_arm_and_an_x86_server(zygote: Zygo
         ("aarch64", "active", False),
         ("x86_64", "active", False),
     ]
-    assert domains("journey-arm-", "journey-x86-") == sorted(f"{server.name}-{server.id.hex[-8:]}" for server in servers)
+    assert domains("journey-arm-", "journey-x86-") == sorted(
+        f"{server.name}-{server.id.hex[-8:]}" for server in servers
+    )
     for server in servers:
         assert server.ipv4
         answer = libvirt_lab.ssh(server.ipv4[0], "uname -m; hostname; sudo cat /etc/cloudmgr/server.json", key=key)
