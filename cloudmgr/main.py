@@ -20,6 +20,7 @@ import cloudmgr.api.exports
 import cloudmgr.api.inventory
 import cloudmgr.api.ops
 import cloudmgr.api.organizations
+import cloudmgr.api.plans
 import cloudmgr.api.playbooks
 import cloudmgr.api.projects
 import cloudmgr.api.quotas
@@ -48,6 +49,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.quotas.router,
     cloudmgr.api.audit.router,
     cloudmgr.api.servers.router,
+    cloudmgr.api.plans.router,
     cloudmgr.api.requests.router,
     cloudmgr.api.playbooks.router,
     cloudmgr.api.inventory.router,

@@ -35,6 +35,18 @@ def _templates() -> dict[str, str]:
             ):
                 for text in [message] if isinstance(message, str) else message:
                     found.setdefault(text, f"{name}:{line}")
+    return found | _playbook_names()
+
+
+def _playbook_names() -> dict[str, str]:
+    """Return the names of plays, tasks, handlers and roles: people read them while a playbook runs."""
+    found: dict[str, str] = {}
+    for name in files():
+        if name.startswith("playbooks/") and name.endswith(".yml") and not name.startswith("playbooks/catalog/"):
+            for text in re.findall(r"^\s*- name: (.+)$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE):
+                found[text.strip("'\"")] = name
+            if name.startswith("playbooks/roles/"):
+                found[name.split("/")[2]] = name
     return found
 
 

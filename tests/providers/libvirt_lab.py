@@ -7,6 +7,7 @@ import struct
 import subprocess
 import threading
 import time
+import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -172,3 +173,27 @@ def answers_lost_from(tmp_path, procedure, **changes):
     finally:
         provider.close()
         wire.close()
+
+
+def virsh(*args):
+    return subprocess.run(["virsh", "-q", "-c", lab()["uri"], *args], capture_output=True, text=True, check=True).stdout
+
+
+def virsh_names():
+    return virsh("list", "--all", "--name").split()
+
+
+FOREIGN = "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os></domain>"
+
+
+@contextmanager
+def foreign_domain():
+    import libvirt  # noqa: PLC0415 - the SDK comes with the lab
+
+    conn = libvirt.open(lab()["uri"])
+    domain = conn.defineXML(FOREIGN.format(name=f"foreign-{uuid.uuid4().hex[:8]}"))
+    try:
+        yield domain.UUIDString()
+    finally:
+        domain.undefine()
+        conn.close()

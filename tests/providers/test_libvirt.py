@@ -20,10 +20,13 @@ from tests.providers.libvirt_lab import (
     PROC_LIST_ALL_DOMAINS,
     answers_lost_from,
     files_of,
+    foreign_domain,
     lab,
     make_key,
     opened,
     ssh_when_up,
+    virsh,
+    virsh_names,
 )
 
 try:
@@ -35,7 +38,6 @@ except ImportError:  # the SDK comes with the lab, and its absence is reported a
 
 pytestmark = pytest.mark.lab("libvirt")
 ARM, X86 = Architecture.AARCH64, Architecture.X86_64
-FOREIGN = "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os></domain>"
 
 
 def spec(arch=ARM, **changes):
@@ -64,17 +66,6 @@ def token(provider):
     yield token
     provider.delete_server(str(token))
     assert files_of(token) == []
-
-
-@contextmanager
-def foreign_domain():
-    conn = libvirt.open(lab()["uri"])
-    domain = conn.defineXML(FOREIGN.format(name=f"foreign-{uuid.uuid4().hex[:8]}"))
-    try:
-        yield domain.UUIDString()
-    finally:
-        domain.undefine()
-        conn.close()
 
 
 class TestContract(ProviderContract):
@@ -500,11 +491,3 @@ class TestHost:
             mute = opened(tmp_path, uri="qemu+unix:///system", socket=str(folder / "s"), connect_timeout_s=0.5)
             with closing(mute), pytest.raises(Unavailable):
                 mute.check()
-
-
-def virsh(*args):
-    return subprocess.run(["virsh", "-q", "-c", lab()["uri"], *args], capture_output=True, text=True, check=True).stdout
-
-
-def virsh_names():
-    return virsh("list", "--all", "--name").split()

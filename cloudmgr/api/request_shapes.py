@@ -1,0 +1,199 @@
+"""How a request is told in JSON: in a list, whole, and as the delivery sheet."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import Field
+
+from cloudmgr.api.server_shapes import ServerShape, server_shape
+from cloudmgr.api.shapes import At, Shape
+from cloudmgr.domain.access import Action, Actor
+from cloudmgr.domain.masking import mask_phone
+from cloudmgr.domain.messages import Translator
+from cloudmgr.http import streams
+from cloudmgr.services import requests
+from cloudmgr.services.requests import RequestRow, RequestView
+
+
+class StageShape(Shape):
+    """One approval stage."""
+
+    position: int
+    name: str = Field(examples=["区县初审"])
+    role: str = Field(examples=["district_admin"])
+    organization: UUID
+    state: str = Field(examples=["open"])
+    opened_at: datetime | None
+    closed_at: datetime | None
+
+
+class DecisionShape(Shape):
+    """One decision."""
+
+    stage: str
+    decision: str = Field(examples=["approve"])
+    comment: str = Field(examples=["同意"])
+    decided_by: str
+    decided_at: At
+
+
+class ReservationShape(Shape):
+    """The quota a request holds: its id in the ledger and the sums over all servers."""
+
+    id: UUID
+    amounts: dict[str, int] = Field(examples=[{"servers": 2, "vcpus": 16}])
+
+
+class EventShape(Shape):
+    """One line of progress; `data` of a playbook's task tells run, role, task and state."""
+
+    id: int
+    at: At
+    kind: str = Field(examples=["step"])
+    server: UUID | None
+    text: str
+    data: dict[str, Any]
+
+
+class RequestLine(Shape):
+    """A request in a list."""
+
+    id: UUID
+    kind: str
+    number: str | None = Field(examples=["SQ20261122-0001"])
+    phase: str = Field(examples=["in_review"])
+    project: UUID
+    project_name: str
+    organization: UUID
+    organization_name: str
+    requester: str
+    purpose: str
+    env: str
+    lease_end: date | None
+    created_at: At
+    submitted_at: datetime | None
+    finished_at: datetime | None
+
+
+class RequestShape(RequestLine):
+    """A request with its stages, servers and newest progress."""
+
+    network_zone: str | None
+    lease_long_term: bool
+    lease_reason: str
+    owner: dict[str, str]
+    ssh_keys: list[str]
+    body: dict[str, Any]
+    refusal: dict[str, Any] | None
+    reservation: ReservationShape | None
+    stages: list[StageShape]
+    decisions: list[DecisionShape]
+    servers: list[ServerShape]
+    events: list[EventShape]
+
+
+class HandoverServer(Shape):
+    """One delivered server and how to log in."""
+
+    id: UUID
+    resource_no: str | None
+    name: str
+    ipv4: list[str]
+    ipv6: list[str]
+    gateway: str | None
+    system: str = Field(examples=["Kylin V10 V10 SP3"])
+    arch: str
+    size: str = Field(examples=["8C32G"])
+    account: str = Field(examples=["ops"])
+    lease_end: date | None
+    rehearsed: bool
+
+
+class HandoverShape(Shape):
+    """交付单."""
+
+    number: str | None
+    project: UUID
+    project_name: str
+    organization_name: str
+    contact: dict[str, str]
+    servers: list[HandoverServer]
+    pending: list[str]
+
+
+def request_line(row: RequestRow) -> dict[str, Any]:
+    """Return a request as a line of a list."""
+    request, project, organization, requester = row
+    return {
+        "id": request.id,
+        "kind": request.kind,
+        "number": request.number,
+        "phase": request.phase,
+        "project": project.id,
+        "project_name": project.name,
+        "organization": organization.id,
+        "organization_name": organization.name,
+        "requester": requester.username,
+        "purpose": request.purpose,
+        "env": request.env,
+        "lease_end": request.lease_end,
+        "created_at": request.created_at,
+        "submitted_at": request.submitted_at,
+        "finished_at": request.finished_at,
+    }
+
+
+def request_shape(view: RequestView, actor: Actor, translate: Translator) -> dict[str, Any]:
+    """Return everything about a request, for this reader and in the reader's language."""
+    request = view.request
+    sees_people = actor.may(Action.PERSONAL_READ, view.organization.path)
+    titles = {stage.id: stage.name for stage in view.stages}
+    return {
+        **request_line((request, view.project, view.organization, view.requester)),
+        "network_zone": request.network_zone,
+        "lease_long_term": request.lease_long_term,
+        "lease_reason": request.lease_reason,
+        "owner": {
+            "name": request.owner_name,
+            "phone": request.owner_phone if sees_people else mask_phone(request.owner_phone),
+        },
+        "ssh_keys": request.ssh_keys,
+        "body": request.body if sees_people else {key: value for key, value in request.body.items() if key != "owner"},
+        "refusal": request.refusal,
+        "reservation": _reservation(view),
+        "stages": [
+            {
+                "position": stage.position,
+                "name": translate(stage.name),
+                "role": stage.role,
+                "organization": stage.organization_id,
+                "state": stage.state,
+                "opened_at": stage.opened_at,
+                "closed_at": stage.closed_at,
+            }
+            for stage in view.stages
+        ],
+        "decisions": [
+            {
+                "stage": translate(titles.get(decision.stage_id, "")) if decision.stage_id in titles else "",
+                "decision": decision.decision,
+                "comment": decision.comment,
+                "decided_by": decider.username,
+                "decided_at": decision.created_at,
+            }
+            for decision, decider in view.approvals
+        ],
+        "servers": [server_shape(row, actor, translate) for row in view.servers],
+        "events": [streams.shape(event, translate) for event in view.events],
+    }
+
+
+def _reservation(view: RequestView) -> dict[str, Any] | None:
+    if view.request.kind != "create" or not view.servers:
+        return None
+    amounts: dict[str, int] = {}
+    for row in view.servers:
+        for key, amount in requests.amounts_of(row[0]).items():
+            amounts[key] = amounts.get(key, 0) + amount
+    return {"id": requests.reservation_id(view.request), "amounts": amounts}
