@@ -79,7 +79,7 @@ def sound(text: str, address: str) -> Page:
     """A page of ours is well-formed, labelled, warned, and its forms carry the token."""
     page = Page(text)
     assert page.faults == [], f"{address}: {page.faults}"
-    assert page.posting_forms_without_csrf() in ([], ["/login"], ["/language", "/login"], ["/language"]), address
+    assert page.posting_forms_without_csrf() in ([], ["/login"], ["/login", "/language"], ["/language"]), address
     if "<!doctype" in text:
         assert "本系统为非涉密系统，严禁录入、传输涉密信息" in text or "This system is not classified" in text, address
     return page
