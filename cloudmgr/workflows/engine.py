@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSConfig, SQLAlchemyDatasource
+from dbos import DBOS, DBOSConfig, SQLAlchemyDatasource, _workflow_commands
 from sqlalchemy.orm import sessionmaker
 from sqlmodel import Session
 
@@ -22,6 +22,8 @@ from cloudmgr.workflows.runtime import Runtime
 VERSION = "1"
 READS: Sequence[str] = ()
 """Older versions whose running work this one can finish."""
+CALM_S = 10.0
+"""How often the engine looks after what we do not use: its own queue, timeouts and delays of workflows."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def start(settings: Settings, executor_id: str, engine: sa.Engine | None = None)
         "use_listen_notify": False,
         "log_level": "WARNING",
     }
-    DBOS(config=config)
+    _calm(DBOS(config=config))
     datasource = SQLAlchemyDatasource.create(
         database_url=settings.database_url,
         engine=shared,
@@ -70,6 +72,15 @@ def start(settings: Settings, executor_id: str, engine: sa.Engine | None = None)
             name, worker_concurrency=at_once, polling_interval_sec=settings.worker.poll_s, on_conflict="always_update"
         )
     return installed
+
+
+def _calm(instance: DBOS) -> None:
+    """Let the engine rest between looks at what is never there; at a second each they cost as much as our own queues.
+
+    Private names, checked by a test: the version is pinned.
+    """
+    instance._registry.get_internal_queue()._polling_interval_sec = CALM_S  # noqa: SLF001
+    _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC = CALM_S  # noqa: SLF001
 
 
 def stop(*, wait_s: int = 0) -> None:
