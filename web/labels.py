@@ -9,6 +9,7 @@ from enum import StrEnum
 from cloudmgr.domain.access import Role
 from cloudmgr.domain.architectures import Architecture, CpuFamily
 from cloudmgr.domain.events import Event, Outcome
+from cloudmgr.domain.labels import REQUEST_PHASES, ROLES, SERVER_PHASES
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import (
     Decision,
@@ -27,22 +28,8 @@ from cloudmgr.domain.phases import (
 NOT_COLLECTED = N_("Not collected")
 """Shown for whatever is not known: never a zero, never an empty cell."""
 
-_REQUEST_PHASE: Mapping[str, str] = {
-    RequestPhase.DRAFT: N_("Draft"),
-    RequestPhase.SUBMITTED: N_("Submitted"),
-    RequestPhase.IN_REVIEW: N_("In review"),
-    RequestPhase.APPROVED: N_("Approved, waiting to be provisioned"),
-    RequestPhase.FULFILLING: N_("Provisioning"),
-    RequestPhase.FULFILLED: N_("Provisioned"),
-    RequestPhase.PARTLY_FULFILLED: N_("Partly provisioned"),
-    RequestPhase.RETURNED: N_("Returned for correction"),
-    RequestPhase.REJECTED: N_("Not approved"),
-    RequestPhase.WITHDRAWN: N_("Withdrawn"),
-    RequestPhase.FAILED: N_("Provisioning failed"),
-}
-
 _RETIRE_PHASE: Mapping[str, str] = {
-    **_REQUEST_PHASE,
+    **REQUEST_PHASES,
     RequestPhase.APPROVED: N_("Approved, waiting to be retired"),
     RequestPhase.FULFILLING: N_("Being retired"),
     RequestPhase.FULFILLED: N_("Retired"),
@@ -109,7 +96,7 @@ _EVENT: Mapping[str, str] = {
 }
 
 VOCABULARIES: Mapping[str, Mapping[str, str]] = {
-    "request_phase": _REQUEST_PHASE,
+    "request_phase": REQUEST_PHASES,
     "retire_phase": _RETIRE_PHASE,
     "request_kind": {RequestKind.CREATE: N_("New servers"), RequestKind.RETIRE: N_("Retire servers")},
     "stage_state": {
@@ -121,17 +108,7 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "cancelled": N_("Cancelled"),
     },
     "decision": {Decision.APPROVE: N_("Approve"), Decision.REJECT: N_("Refuse"), Decision.RETURN: N_("Return")},
-    "server_phase": {
-        ServerPhase.REQUESTED: N_("Waiting for provisioning"),
-        ServerPhase.PLACED: N_("Pool chosen"),
-        ServerPhase.CREATING: N_("Creating"),
-        ServerPhase.CONFIGURING: N_("Configuring"),
-        ServerPhase.ACTIVE: N_("In service"),
-        ServerPhase.SUSPENDED: N_("Frozen"),
-        ServerPhase.RETIRING: N_("Being retired"),
-        ServerPhase.RETIRED: N_("Retired"),
-        ServerPhase.FAILED: N_("Failed"),
-    },
+    "server_phase": SERVER_PHASES,
     "server_state": {
         "running": N_("Running"),
         "stopped": N_("Stopped"),
@@ -156,18 +133,7 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "skipped": N_("Skipped"),
         "unreachable": N_("Unreachable"),
     },
-    "role": {
-        Role.REQUESTER: N_("Requester"),
-        Role.UNIT_REVIEWER: N_("Unit reviewer"),
-        Role.DISTRICT_ADMIN: N_("District administrator"),
-        Role.QUOTA_ADMIN: N_("Quota administrator"),
-        Role.CITY_APPROVER: N_("City approver"),
-        Role.TECHNICAL_APPROVER: N_("Technical approver"),
-        Role.SYSTEM_ADMIN: N_("System administrator"),
-        Role.SECURITY_ADMIN: N_("Security administrator"),
-        Role.AUDIT_ADMIN: N_("Audit administrator"),
-        Role.EXTERNAL_AUDITOR: N_("External auditor"),
-    },
+    "role": ROLES,
     "event": _EVENT,
     "outcome": {Outcome.SUCCESS: N_("Succeeded"), Outcome.DENIED: N_("Denied"), Outcome.FAILURE: N_("Failed")},
     "environment": {
