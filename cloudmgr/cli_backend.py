@@ -28,7 +28,9 @@ from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import Health
 from cloudmgr.models import Backend
-from cloudmgr.services import audit
+from cloudmgr.services import audit, maintenance
+from cloudmgr.services.health import WORKER_SILENCE
+from cloudmgr.store import health
 from cloudmgr.store.db import begin_immediate, new_session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -104,6 +106,7 @@ def _ask(engine: sa.Engine, names: Sequence[str], timeout_s: float) -> list[_See
     with new_session(engine) as session:
         begin_immediate(session)
         backends = _configured(session, names)
+        _require_worker(session)
         for row in backends:
             queue.enqueue(session, "sync_backend", f"sync:{row.name}:{uuid.uuid4()}", row.name, asked_at.isoformat())
             audit.record(
@@ -132,6 +135,22 @@ def _ask(engine: sa.Engine, names: Sequence[str], timeout_s: float) -> list[_See
             )
         progress(f"{len(seen) - len(waiting)}/{len(seen)} …")
         time.sleep(_POLL_S)
+
+
+def _require_worker(session: Session) -> None:
+    """Refuse at once when nobody would answer, rather than wait."""
+    since = maintenance.paused_since(session)
+    if since is not None:
+        raise CommandFailed(
+            N_("Work is paused since {at}: see `cloudmgr db reconcile`."),
+            at=since.astimezone(clock.SHANGHAI).isoformat(timespec="seconds"),
+        )
+    seen = health.worker_seen_at(session)
+    if seen is None or clock.now() - seen > WORKER_SILENCE:
+        raise CommandFailed(
+            N_("No worker is running (last seen: {seen}). Start `cloudmgr serve` or `cloudmgr worker` first."),
+            seen=seen.astimezone(clock.SHANGHAI).isoformat(timespec="seconds") if seen else "-",
+        )
 
 
 def _configured(session: Session, names: Sequence[str]) -> list[Any]:

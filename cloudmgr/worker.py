@@ -29,6 +29,7 @@ from cloudmgr.models import Worker as WorkerRow
 from cloudmgr.services import audit, audit_verification, maintenance
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
+from cloudmgr.worker_listener import Listener
 from cloudmgr.workflows import engine as engines
 from cloudmgr.workflows import housekeeping, sync
 from cloudmgr.workflows.facts import SYSTEM
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 BEAT_S = 5.0
 REAP_S = 10.0
 """How often the locks of others are tried: a dead worker's work is taken over within about this time."""
+SILENCE_S = 30.0
+"""A worker that has not reached the database for so long is not ready."""
 SWEEP_S = 3600.0
 VERIFY_S = 24 * 3600.0
 FIRST_S = {"_sweep": 60.0, "_verify_log": 120.0}
@@ -52,8 +55,10 @@ PAUSE_POLL_S = 2.0
 class Worker:
     """One worker in this process. `start` returns when work is being taken; `stop` when none is."""
 
-    def __init__(self, settings: Settings, engine: sa.Engine | None = None) -> None:
+    def __init__(self, settings: Settings, engine: sa.Engine | None = None, *, is_draining: bool = False) -> None:
         self.settings = settings
+        self._is_draining = is_draining
+        self._beaten = 0.0
         self.executor_id = settings.worker.executor_id or (
             "embedded" if settings.is_sqlite else f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         )
@@ -128,16 +133,33 @@ class Worker:
 
     def is_idle(self) -> bool:
         """Whether nothing is running or waiting in the engine."""
-        if self._engine is None:
-            return True
-        table = engines.status_table(self._engine)
-        if table is None:
-            return True
+        return not any(self._unfinished().values())
+
+    def ready(self) -> dict[str, bool]:
+        """Return whether this worker takes work and has reached the database lately."""
+        return {"working": self._working, "database": time.monotonic() - self._beaten < SILENCE_S}
+
+    def counts(self) -> dict[str, float]:
+        """Return what a monitoring system should see of this worker and of the queues all workers share."""
+        unfinished = self._unfinished()
+        return {
+            "cloudmgr_worker_working": float(self._working),
+            "cloudmgr_worker_seconds_since_beat": round(time.monotonic() - self._beaten, 1),
+            "cloudmgr_workflows_running": unfinished.get("PENDING", 0),
+            "cloudmgr_workflows_waiting": unfinished.get("ENQUEUED", 0),
+        }
+
+    def _unfinished(self) -> dict[str, int]:
+        table = engines.status_table(self._engine) if self._engine is not None else None
+        if self._engine is None or table is None:
+            return {}
         with self._engine.connect() as connection:
-            left = connection.execute(
-                sa.text(f"SELECT count(*) FROM {table} WHERE status IN ('PENDING', 'ENQUEUED')")  # noqa: S608 - a constant
-            ).scalar_one()
-        return int(left) == 0
+            rows = connection.execute(
+                sa.text(
+                    f"SELECT status, count(*) FROM {table} WHERE status IN ('PENDING', 'ENQUEUED') GROUP BY status"  # noqa: S608 - a constant
+                )
+            )
+            return {status: int(count) for status, count in rows}
 
     def _keep(self) -> None:
         if not self._working and not self._await_resume():
@@ -183,8 +205,9 @@ class Worker:
             if row is None:
                 row = WorkerRow(executor_id=self.executor_id, version=cloudmgr.__version__, host=socket.gethostname())
             row.last_seen_at = clock.now()
-            row.version = cloudmgr.__version__
+            row.version, row.is_draining = cloudmgr.__version__, self._is_draining
             session.add(row)
+        self._beaten = time.monotonic()
 
     def _declare_backends(self) -> None:
         with self._transaction() as session:
@@ -265,13 +288,18 @@ def _only_worker(data_dir: Path) -> TextIO:
 
 def run(settings: Settings, *, drain: bool = False) -> None:
     """Run a worker until SIGTERM or SIGINT; with `drain`, until nothing is running or waiting any more."""
-    worker = Worker(settings)
+    worker = Worker(settings, is_draining=drain)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     worker.start()
     logger.info("worker %s has started", worker.executor_id)
+    listener = Listener(settings.worker.listen, worker.ready, worker.counts) if settings.worker.listen else None
+    if listener is not None:
+        listener.start()
     while not stop.wait(1.0):
         if drain and worker.is_idle():
             break
+    if listener is not None:
+        listener.stop()
     worker.stop(wait_s=30)

@@ -69,7 +69,7 @@ def work(order: dict, record: Path) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
 
     steps.listen(probe)
-    worker = Worker(settings)
+    worker = Worker(settings, is_draining=order.get("drain", False))
     worker.start()
     engine_ = make_engine(settings.database_url)
     deadline = time.monotonic() + order.get("timeout_s", 60)
