@@ -1,4 +1,4 @@
-"""Bringing the schema to this release's, and refusing one that this release does not know. Knows nothing of DBOS's tables.
+"""Bringing the schema to this release's, and refusing one that this release does not know. The engine's own tables come along.
 
 Revisions are files `NNNN_name.py` in one line, so where a database stands is told by its number alone: Alembic is loaded
 only when there is something to do.
@@ -93,9 +93,16 @@ def upgrade(settings: Settings) -> SchemaState:
         _refuse_newer(before)
         if not before.is_current:
             _upgrade(engine)
+        _ensure_engine_tables(engine)
     finally:
         engine.dispose()
     return before
+
+
+def _ensure_engine_tables(engine: sa.Engine) -> None:
+    from cloudmgr.adapters import durable_tables  # noqa: PLC0415 - DBOS takes seconds to import, and checks need none of it
+
+    durable_tables.ensure(engine)
 
 
 def _upgrade(engine: sa.Engine) -> None:

@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
-from cloudmgr.adapters import migrate
+from cloudmgr.adapters import durable_tables, migrate
 from cloudmgr.domain.clock import now
 from cloudmgr.models import APPEND_ONLY, Fact
 from cloudmgr.settings import Settings, load_settings
@@ -102,6 +102,7 @@ def test_constraints_and_indexes_are_those_of_the_models_too(
     """Alembic compares no CHECK constraints and no partial indexes: the catalogues of both schemas must be equal."""
     migrate.upgrade(settings)
     SQLModel.metadata.create_all(empty_engine)
+    durable_tables.ensure(empty_engine)
     shape = _sqlite_shape if settings.is_sqlite else _postgresql_shape
     assert shape(engine) == shape(empty_engine)
 
