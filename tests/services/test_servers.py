@@ -131,8 +131,8 @@ class TestLists:
             server = standing(desk, name)
             server.lease_end = clock.today() + timedelta(days=days)
         desk.session.flush()
-        rows = servers.ending_soon(desk.session, desk.actor("requester"), 60)
-        assert [row[0].name for row in rows] == ["d", "c", "b"]
+        found = servers.ending_soon(desk.session, desk.actor("requester"))
+        assert [(each.row[0].name, each.days) for each in found] == [("d", -1), ("c", 7), ("b", 60)]
 
 
 class TestHandover:
