@@ -5,6 +5,7 @@ never logs, never the secrets that settings name by file or environment. The dat
 after that moment is found again by its token.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -117,10 +118,12 @@ def put_back(settings: Settings, source: Path, *, force: bool, pause: Callable[[
         staged = folder / _DATABASE[manifest.dialect]
         if settings.is_sqlite:
             _finish(_at(settings, f"sqlite:///{staged}"), manifest, pause)
+            dumps.settle_sqlite(staged)
         else:
             _load_postgresql(settings, staged, manifest, pause)
-        aside = _put_aside(settings) if standing else None
+        aside = _put_aside(settings)
         beside = _put_files(settings, folder)
+        os.sync()
         return Restored(manifest, aside, beside)
 
 

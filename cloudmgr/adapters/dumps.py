@@ -62,6 +62,12 @@ def check_sqlite(path: Path) -> None:
         raise BackupRefused(N_("{file} is not a sound database: {error}"), file=path.name, error=found)
 
 
+def settle_sqlite(path: Path) -> None:
+    """Bring everything into the one file, so that it can be moved without its log."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode=DELETE")
+
+
 def is_sqlite_file(path: Path) -> bool:
     """Whether a file is a SQLite database, by its first bytes."""
     with path.open("rb") as file:

@@ -147,6 +147,16 @@ def test_the_places_own_settings_file_is_kept(backup: Path, elsewhere: Run, tmp_
     assert (place / "cloudmgr.toml.from-backup").exists()
 
 
+def test_a_stray_log_of_another_database_is_put_aside(backup: Path, elsewhere: Run, tmp_path: Path) -> None:
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    (place / "cloudmgr.db-wal").write_bytes(b"of a database that was deleted")
+    assert elsewhere("db", "restore", str(backup)).status == 0
+    assert not (place / "cloudmgr.db-wal").exists()
+    assert [path.name for path in place.glob("before-restore-*/*")] == ["cloudmgr.db-wal"]
+    assert elsewhere("db", "reconcile").status == 0
+
+
 def test_a_settings_file_that_leads_to_the_original_is_not_put_in_place(
     run: Run, elsewhere: Run, tmp_path: Path
 ) -> None:
