@@ -286,7 +286,7 @@ def wang(console: Console) -> dict[str, Any]:
 def test_signing_in_leads_back_and_tells_the_last_time(console: Console, wang: dict[str, Any]) -> None:
     nobody = console.reader(None)
     page = nobody.page("/login?next=/quotas")
-    assert ["/quotas"] == [field["value"] for form, field in page.fields if form == 0 and field.get("name") == "next"]
+    assert "/quotas" in [field.get("value") for _, field in page.fields if field.get("name") == "next"]
     nobody.post("/login", **wang, next="/account")
     assert nobody.location == "/account"
     cookie = next(c for c in nobody.client.cookies.jar if c.name == "cloudmgr_session")
