@@ -11,8 +11,16 @@ getent group libvirt-qemu >/dev/null || groupadd --system libvirt-qemu
 getent passwd libvirt-qemu >/dev/null ||
   useradd --system -g kvm -G libvirt-qemu -d /var/lib/libvirt -s /usr/sbin/nologin libvirt-qemu
 
+# A daemon that was killed and not reaped (no init here) still has a name: only one that runs counts.
+alive() {
+  for pid in $(pgrep -x "$1"); do
+    case $(ps -o stat= -p "$pid") in Z* | "") ;; *) return 0 ;; esac
+  done
+  return 1
+}
+
 mkdir -p /etc/libvirt /var/log/libvirt
-if ! pgrep -x libvirtd >/dev/null; then
+if ! alive libvirtd; then
   cat > /etc/libvirt/qemu.conf <<'C'
 user = "root"
 group = "root"
@@ -32,12 +40,15 @@ log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
 C
 fi
 
-ip netns list | grep -q "^$NETNS\b" || ip netns add "$NETNS"
+ip -n "$NETNS" link show lo >/dev/null 2>&1 || {
+  ip netns delete "$NETNS" 2>/dev/null || true # a name left over from another boot, with nothing behind it
+  ip netns add "$NETNS"
+}
 ip -n "$NETNS" link set lo up
 # The daemons must not inherit a caller's pipe or lock, or the caller never sees its end.
 detached() { setsid "$@" </dev/null >/dev/null 2>&1 9>&-; }
-pgrep -x virtlogd >/dev/null || detached virtlogd -d
-pgrep -x libvirtd >/dev/null || detached ip netns exec "$NETNS" libvirtd -d
+alive virtlogd || detached virtlogd -d
+alive libvirtd || detached ip netns exec "$NETNS" libvirtd -d
 for _ in $(seq 100); do virsh -c qemu:///system uri >/dev/null 2>&1 && break; sleep 0.2; done
 virsh -q -c qemu:///system uri >/dev/null
 
