@@ -33,10 +33,11 @@ def _lab_present(name: str) -> bool:
     raise AssertionError(f"unknown lab {name}")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Send all tests on real guests to one worker, one after another: the guests share two cores with everything else.
 
-    Files that ask for a group (`xdist_group`) stay together too; every other test goes wherever a worker is free. Our own
+    Files that ask for a group (`xdist_group`) or drive a browser stay together too; every other test goes wherever a worker is free. Our own
     scheduler, because pytest-xdist 3.8 no longer sees its groups under pytest 9.
     """
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - only there under xdist
@@ -53,7 +54,7 @@ def _scope(file: str, root: Path) -> str:
     text = (root / file).read_text(encoding="utf-8")
     if 'lab("libvirt")' in text:
         return "libvirt"
-    return file if "xdist_group" in text else ""
+    return file if "xdist_group" in text or 'lab("chromium")' in text else ""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from cloudmgr.adapters import crypto
 from cloudmgr.models import User
 from cloudmgr.store.db import new_session
 from tests import support
+from tests.ports import free_port
 from tests.world import World, build, simulated_backend
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,7 +82,7 @@ def serving(world: World, *, serves: int = 1, workers: int = 0, **environment: s
         for number in range(workers):
             _start(stack, found, f"worker{number}", ["worker"], base)
         for number in range(serves):
-            port = _free_port()
+            port = free_port()
             found.addresses.append(f"http://127.0.0.1:{port}")
             command = ["serve", "--no-worker"] if workers else ["serve"]
             _start(stack, found, f"serve{number}", command, base | {"CLOUDMGR_WEB__PORT": str(port)})
@@ -111,12 +111,6 @@ def _await_end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(5)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def _await_ready(found: Served) -> None:

@@ -238,7 +238,8 @@ def _ssh_command(options: LibvirtOptions, state_dir: Path) -> Path:
     state_dir.mkdir(parents=True, exist_ok=True)
     script = state_dir / "ssh"
     fresh = state_dir / f".ssh-{os.getpid()}-{threading.get_ident()}"
-    fresh.write_text(f'#!/bin/sh\nexec ssh {flags} "$@"\n')
+    # libvirt gives up on more than 1,024 bytes of complaint, and ssh's reason stands at the end of its own.
+    fresh.write_text(f'#!/bin/bash\nexec ssh {flags} "$@" 2> >(tail -c 900 >&2)\n')
     fresh.chmod(0o700)
     fresh.replace(script)
     return script

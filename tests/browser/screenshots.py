@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.conftest import FLAGS, WIDTHS
 from tests.browser.test_journey import MINUTE, fill
+from tests.ports import free_port
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 _START_S = 300
@@ -34,9 +34,7 @@ class Demo:
 @contextmanager
 def demo(home: Path) -> Iterator[Demo]:
     """Start `cloudmgr demo` and wait until its city is there."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(Path(sys.executable).with_name("cloudmgr")), "demo", "--port", str(port), "--data-dir", str(home)]
     with (home.parent / "demo.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:

@@ -3,7 +3,6 @@
 `python -m tests.browser.site HOME` builds it, prints its address and serves until its standard input is closed.
 """
 
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from cloudmgr.adapters import crypto
 from cloudmgr.main import create_app
 from cloudmgr.models import User
 from cloudmgr.worker import Worker
+from tests.ports import free_port
 from tests.world import World, build, simulated_backend
 
 PASSWORD = "Correct-Horse-7"
@@ -63,9 +63,7 @@ def main(home: Path) -> None:
     world = populate(home)
     worker = Worker(world.settings, world.engine)
     worker.start()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     app = create_app(world.settings, engine=world.engine)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)

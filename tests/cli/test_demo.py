@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 
 from cloudmgr.domain.errors import Conflict
+from tests.ports import free_port
 
 _COMMAND = "import sys; from cloudmgr.cli import main; main()"
 _PATIENCE_S = 240
@@ -72,9 +72,7 @@ def login(port: int, account: dict[str, Any]) -> str:
 
 def test_a_killed_demonstration_is_finished_and_kept_by_the_next_start(tmp_path: Path) -> None:
     data = tmp_path / "demo"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with demo(data, port, ready=False) as process:
         before = json.loads((data / "demo-accounts.json").read_text())
         process.kill()

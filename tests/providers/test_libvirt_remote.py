@@ -18,16 +18,11 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.ids import new_id
 from providers.base import PowerState
 from providers.errors import AuthFailed, Unavailable
+from tests.ports import free_port
 from tests.providers.libvirt_lab import files_of, lab, make_key, opened
 from tests.providers.test_libvirt import spec
 
 pytestmark = pytest.mark.lab("libvirt")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def build_and_delete(provider):
@@ -69,6 +64,7 @@ class TestSsh:
             "uri": f"qemu+ssh://root@127.0.0.1:{port}/system",
             "ssh_key_file": str(private),
             "known_hosts_file": str(known),
+            "connect_timeout_s": 60.0,  # guests may be starting on the same two cores
         }
         server.terminate()
         server.wait(10)
