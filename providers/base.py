@@ -8,7 +8,8 @@ include what is not ours. P9 a timed-out write is UnknownOutcome, a timed-out re
 timeout. P11 no module-level connections. P12 no secret in repr, log or exception. P13 architectures are normalised at the
 edge, and an image of another architecture than the zone is refused before the backend is called.
 
-A provider knows no database of ours, no quota and no person.
+What a driver can do beside this is in `providers/capabilities.py`. A provider knows no database of ours, no quota and no
+person.
 """
 
 import uuid
@@ -63,8 +64,19 @@ class ImageObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class SubnetObservation:
+    """A range of addresses of a network, in the text form of RFC 5952; `dns` are the resolvers it hands out."""
+
+    ref: str
+    name: str
+    cidr: str
+    gateway: str | None = None
+    dns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkObservation:
-    """A network servers can be attached to."""
+    """A network servers can be attached to. `is_external`: public addresses come from it, servers do not go on it."""
 
     ref: str
     name: str
@@ -72,11 +84,41 @@ class NetworkObservation:
     cidr_v6: str | None = None
     gateway_v4: str | None = None
     zones: tuple[str, ...] = ()
+    subnets: tuple[SubnetObservation, ...] = ()
+    is_external: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FixedAddress:
+    """An address a server is to have: text of RFC 5952, length of its prefix, gateway and resolvers of its subnet."""
+
+    address: str
+    prefix_len: int
+    gateway: str | None = None
+    dns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PortRule:
+    """One opened port: who (`source`, a CIDR) may reach which ports of a server; everything unsaid stays closed.
+
+    `protocol` is tcp, udp or icmp; icmp has no ports. `key` is ours and the same for the same opening, always.
+    """
+
+    key: str
+    source: str
+    protocol: str
+    port_from: int | None = None
+    port_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
-    """What to build. `zone`, `image` and `networks` are the backend's own references."""
+    """What to build. `zone`, `image` and `networks` are the backend's own references.
+
+    `addresses` are of the first network, at most one of each family; without one of a family the backend chooses. They
+    are only given to drivers that inherit FixedAddresses.
+    """
 
     name: str
     arch: Architecture
@@ -88,6 +130,7 @@ class ServerSpec:
     data_disk_gib: int = 0
     image_digest: str | None = None
     networks: tuple[str, ...] = ()
+    addresses: tuple[FixedAddress, ...] = ()
     login_user: str = "ops"
     ssh_keys: tuple[str, ...] = ()
     spread_group: uuid.UUID | None = None
@@ -115,6 +158,10 @@ class ServerObservation:
     ipv4: tuple[str, ...] = ()
     ipv6: tuple[str, ...] = ()
     created_at: datetime | None = None
+    networks: tuple[str, ...] | None = None
+    """References of the networks it is on; None: the backend did not say in this call."""
+    native_uuid: str | None = None
+    """The uuid the guest sees of itself (SMBIOS), where the backend tells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +171,109 @@ class SnapshotObservation:
     ref: str
     name: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """A disk that lives apart from servers. `zone` is the backend's own reference."""
+
+    name: str
+    size_gib: int
+    zone: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeObservation:
+    """A volume as the backend sees it, ours or not; `server` is the reference of the server it is attached to."""
+
+    ref: str
+    name: str
+    size_gib: int
+    state: "VolumeState"
+    native_state: str
+    token: uuid.UUID | None = None
+    server: str | None = None
+    zone: str | None = None
+    created_at: datetime | None = None
+
+
+class VolumeState(StrEnum):
+    """What the backend last said of a volume; closed, everything else is UNKNOWN (P6)."""
+
+    BUILDING = "building"
+    AVAILABLE = "available"
+    ATTACHED = "attached"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+class ResourceKind(StrEnum):
+    """What a backend may keep for a server, or forget to remove."""
+
+    SERVER = "server"
+    DISK = "disk"
+    VOLUME = "volume"
+    SNAPSHOT = "snapshot"
+    NIC = "nic"
+    ADDRESS = "address"
+    PORT_RULES = "port_rules"
+    SEED = "seed"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceObservation:
+    """One thing a backend keeps: `token` is the server or volume it was made for, `server` the one it is attached to."""
+
+    kind: ResourceKind
+    ref: str
+    name: str
+    size_gib: int | None = None
+    token: uuid.UUID | None = None
+    server: str | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddressObservation:
+    """An address in use at a backend, whoever uses it; `server` is a reference, `owner` whatever the backend says."""
+
+    address: str
+    network: str
+    server: str | None = None
+    mac: str | None = None
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicAddressObservation:
+    """A public address held for a token; `server` is the reference of the server it leads to."""
+
+    ref: str
+    address: str
+    token: uuid.UUID
+    server: str | None = None
+    bandwidth_mbps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CloudQuotaObservation:
+    """The backend's own limit for the account we use; `limit` None: there is none. In the units of its resource's name."""
+
+    resource: str
+    used: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed since a cursor. `is_full`: these are all servers, and one that is not among them is not there."""
+
+    servers: tuple[ServerObservation, ...]
+    gone: tuple[str, ...]
+    cursor: str
+    is_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +315,10 @@ class Provider(ABC):
 
     def close(self) -> None:  # noqa: B027 - most drivers hold nothing
         """Give back what `open` and later calls took."""
+
+    def unable(self) -> frozenset[str]:
+        """Return names of inherited capabilities that this installation does not have; their calls raise Unsupported."""
+        return frozenset()
 
     @abstractmethod
     def check(self) -> str:
@@ -215,67 +369,3 @@ class Provider(ABC):
 
         May return before the backend has finished: the caller asks `find_server` until it says None.
         """
-
-
-class PowerControl(ABC):
-    """Capability: power. Each call is idempotent and returns at once."""
-
-    @abstractmethod
-    def start_server(self, ref: str) -> None: ...
-
-    @abstractmethod
-    def stop_server(self, ref: str) -> None:
-        """Ask the guest to shut down, by force where it cannot be asked."""
-
-    @abstractmethod
-    def reboot_server(self, ref: str) -> None: ...
-
-
-class Resizing(ABC):
-    """Capability: another size."""
-
-    @abstractmethod
-    def resize_server(self, ref: str, *, vcpus: int, memory_mib: int) -> None:
-        """Set the size of a stopped server, exactly (P4).
-
-        Raises:
-            Unsupported: it is running.
-        """
-
-
-class Snapshots(ABC):
-    """Capability: points in time."""
-
-    @abstractmethod
-    def create_snapshot(self, ref: str, name: str) -> SnapshotObservation: ...
-
-    @abstractmethod
-    def list_snapshots(self, ref: str) -> list[SnapshotObservation]: ...
-
-    @abstractmethod
-    def revert_snapshot(self, ref: str, snapshot: str) -> None: ...
-
-    @abstractmethod
-    def delete_snapshot(self, ref: str, snapshot: str) -> None:
-        """Remove it; the absent succeeds (P3)."""
-
-
-class Console(ABC):
-    """Capability: a screen or a serial line."""
-
-    @abstractmethod
-    def console_addresses(self, ref: str) -> list[ConsoleAddress]: ...
-
-
-CAPABILITIES: Mapping[str, type] = {
-    "power": PowerControl,
-    "resize": Resizing,
-    "snapshots": Snapshots,
-    "console": Console,
-}
-
-
-def capabilities(provider: type[Provider] | Provider) -> list[str]:
-    """Return the names of what a driver can do, read from its classes, so that a flag cannot lie."""
-    cls = provider if isinstance(provider, type) else type(provider)
-    return [name for name, mixin in CAPABILITIES.items() if issubclass(cls, mixin)]

@@ -20,6 +20,8 @@ class Remedy(StrEnum):
     """It may or may not have happened: look by token, then decide."""
     NEXT_ZONE = "next_zone"
     """This zone cannot; another may."""
+    NEXT_ADDRESS = "next_address"
+    """This address is in use; another may not be."""
     FAIL = "fail"
     """It will never work as asked."""
     OPERATOR = "operator"
@@ -70,6 +72,13 @@ class NoCapacity(ProviderError):
 
     remedy = Remedy.NEXT_ZONE
     code = "backend_no_capacity"
+
+
+class AddressTaken(ProviderError):
+    """The address asked for is in use at the backend; nothing was built."""
+
+    remedy = Remedy.NEXT_ADDRESS
+    code = "backend_address_taken"
 
 
 class InvalidSpec(ProviderError):
@@ -124,6 +133,7 @@ CODES: Mapping[str, type[ProviderError]] = {
         Busy,
         UnknownOutcome,
         NoCapacity,
+        AddressTaken,
         InvalidSpec,
         NotFound,
         Unsupported,

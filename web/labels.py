@@ -9,8 +9,10 @@ from enum import StrEnum
 from cloudmgr.domain.access import Role
 from cloudmgr.domain.architectures import Architecture, CpuFamily
 from cloudmgr.domain.events import Event, Outcome
+from cloudmgr.domain.findings import FindingKind, FindingState, ServerSource, SyncKind, SyncOutcome
 from cloudmgr.domain.labels import REQUEST_PHASES, ROLES, SERVER_PHASES
 from cloudmgr.domain.messages import N_
+from cloudmgr.domain.openings import OpeningState, PublicIpPhase
 from cloudmgr.domain.phases import (
     Decision,
     Environment,
@@ -24,6 +26,7 @@ from cloudmgr.domain.phases import (
     Spread,
     Tier,
 )
+from cloudmgr.domain.volumes import SnapshotPhase, VolumePhase
 
 NOT_COLLECTED = N_("Not collected")
 """Shown for whatever is not known: never a zero, never an empty cell."""
@@ -98,7 +101,79 @@ _EVENT: Mapping[str, str] = {
 VOCABULARIES: Mapping[str, Mapping[str, str]] = {
     "request_phase": REQUEST_PHASES,
     "retire_phase": _RETIRE_PHASE,
-    "request_kind": {RequestKind.CREATE: N_("New servers"), RequestKind.RETIRE: N_("Retire servers")},
+    "request_kind": {
+        RequestKind.CREATE: N_("New servers"),
+        RequestKind.RETIRE: N_("Retire servers"),
+        RequestKind.IMPORT: N_("Take servers over"),
+        RequestKind.VOLUME: N_("Volumes"),
+        RequestKind.SNAPSHOT: N_("Snapshots"),
+        RequestKind.PORTS: N_("Open ports"),
+        RequestKind.PUBLIC_IP: N_("Public addresses"),
+    },
+    "finding_kind": {
+        FindingKind.UNMANAGED: N_("Not managed"),
+        FindingKind.UNAUTHORISED: N_("Made without authorisation"),
+        FindingKind.REVIVED: N_("Runs again without authorisation"),
+        FindingKind.ORPHAN: N_("Gone from the cloud"),
+        FindingKind.LEFTOVER: N_("Left over"),
+        FindingKind.DRIFT: N_("Differs from the ledger"),
+        FindingKind.ADDRESS_CONFLICT: N_("Address used twice"),
+    },
+    "finding_state": {
+        FindingState.OPEN: N_("Open"),
+        FindingState.RESTORING: N_("Being restored"),
+        FindingState.ACCEPTED: N_("Accepted"),
+        FindingState.RESTORED: N_("Restored"),
+        FindingState.IGNORED: N_("Ignored"),
+        FindingState.RESOLVED: N_("Settled"),
+    },
+    "sync_kind": {SyncKind.FULL: N_("Everything"), SyncKind.INCREMENTAL: N_("Changes only")},
+    "sync_outcome": {
+        SyncOutcome.OK: N_("Complete"),
+        SyncOutcome.FAILED: N_("Failed"),
+        SyncOutcome.SUSPECT: N_("Not believed"),
+    },
+    "server_source": {
+        ServerSource.BUILT: N_("Built on request"),
+        ServerSource.IMPORTED: N_("Taken over"),
+        ServerSource.MANUAL: N_("Registered by hand"),
+    },
+    "opening_state": {
+        OpeningState.REQUESTED: N_("Requested"),
+        OpeningState.ACTIVE: N_("Open to its source"),
+        OpeningState.RECORDED: N_("Recorded only"),
+        OpeningState.CLOSING: N_("Being closed"),
+        OpeningState.CLOSED: N_("Closed"),
+        OpeningState.EXPIRED: N_("Expired"),
+        OpeningState.FAILED: N_("Failed"),
+    },
+    "public_ip_phase": {
+        PublicIpPhase.REQUESTED: N_("Requested"),
+        PublicIpPhase.ACTIVE: N_("In use"),
+        PublicIpPhase.RELEASING: N_("Being released"),
+        PublicIpPhase.RELEASED: N_("Released"),
+        PublicIpPhase.FAILED: N_("Failed"),
+    },
+    "volume_phase": {
+        VolumePhase.REQUESTED: N_("Requested"),
+        VolumePhase.CREATING: N_("Being made"),
+        VolumePhase.AVAILABLE: N_("Available"),
+        VolumePhase.ATTACHING: N_("Being attached"),
+        VolumePhase.ATTACHED: N_("Attached"),
+        VolumePhase.DETACHING: N_("Being detached"),
+        VolumePhase.DELETING: N_("Being deleted"),
+        VolumePhase.DELETED: N_("Deleted"),
+        VolumePhase.FAILED: N_("Failed"),
+    },
+    "snapshot_phase": {
+        SnapshotPhase.REQUESTED: N_("Requested"),
+        SnapshotPhase.CREATING: N_("Being made"),
+        SnapshotPhase.AVAILABLE: N_("Available"),
+        SnapshotPhase.REVERTING: N_("Being reverted to"),
+        SnapshotPhase.DELETING: N_("Being deleted"),
+        SnapshotPhase.DELETED: N_("Deleted"),
+        SnapshotPhase.FAILED: N_("Failed"),
+    },
     "stage_state": {
         "waiting": N_("Not its turn yet"),
         "open": N_("Waiting for a decision"),
@@ -300,6 +375,15 @@ ENUMS: Mapping[type[StrEnum], str] = {
     Architecture: "architecture",
     CpuFamily: "cpu_family",
     OrganizationKind: "organization_kind",
+    FindingKind: "finding_kind",
+    FindingState: "finding_state",
+    SyncKind: "sync_kind",
+    SyncOutcome: "sync_outcome",
+    ServerSource: "server_source",
+    OpeningState: "opening_state",
+    PublicIpPhase: "public_ip_phase",
+    VolumePhase: "volume_phase",
+    SnapshotPhase: "snapshot_phase",
 }
 """Which vocabulary words which enumeration; the guard test walks it."""
 

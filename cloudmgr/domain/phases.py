@@ -12,6 +12,11 @@ class RequestKind(StrEnum):
 
     CREATE = "create"
     RETIRE = "retire"
+    IMPORT = "import"
+    VOLUME = "volume"
+    SNAPSHOT = "snapshot"
+    PORTS = "ports"
+    PUBLIC_IP = "public_ip"
 
 
 NUMBER_PREFIXES: Mapping[str, str] = {
@@ -23,6 +28,11 @@ NUMBER_PREFIXES: Mapping[str, str] = {
     "unfreeze": "DJ",
     "quota_change": "PE",
     "emergency": "YJ",
+    "import": "DR",
+    "volume": "BG",
+    "snapshot": "BG",
+    "ports": "BG",
+    "public_ip": "BG",
 }
 
 

@@ -1,6 +1,7 @@
 """SQLModel tables and their constraints: no queries. Importing this registers every table on SQLModel.metadata."""
 
 import quotas.tables
+from cloudmgr.models.addresses import Address, AddressRange, Subnet
 from cloudmgr.models.catalogue import (
     Allocation,
     Backend,
@@ -14,25 +15,34 @@ from cloudmgr.models.catalogue import (
     ZoneInventory,
     ZoneNetworkZone,
 )
+from cloudmgr.models.certificates import CertificateItem, DeletionCertificate
+from cloudmgr.models.discovery import Finding, ObservedAddress, ObservedImage, ObservedServer, SyncRun
+from cloudmgr.models.openings import PortOpening, PublicIp
 from cloudmgr.models.organizations import Organization, Project, ProjectCredential, ProjectSshKey
 from cloudmgr.models.records import AuditEvent, Export, Fact, Worker
 from cloudmgr.models.requests import Approval, ApprovalStage, NumberSequence, RequestEvent, ResourceRequest
 from cloudmgr.models.servers import PlaybookEvent, PlaybookRun, PlaybookRunServer, Server, ServerVersion
 from cloudmgr.models.users import IdempotencyKey, LoginSource, RoleGrant, User, UserSession
+from cloudmgr.models.volumes import Snapshot, Volume
 
 APPEND_ONLY = ("audit_events", "server_versions", *quotas.tables.APPEND_ONLY)
 """Tables whose rows refuse UPDATE and DELETE by trigger."""
 
 __all__ = [
     "APPEND_ONLY",
+    "Address",
+    "AddressRange",
     "Allocation",
     "Approval",
     "ApprovalStage",
     "AuditEvent",
     "Backend",
     "BackendShare",
+    "CertificateItem",
+    "DeletionCertificate",
     "Export",
     "Fact",
+    "Finding",
     "Flavor",
     "IdempotencyKey",
     "Image",
@@ -41,20 +51,29 @@ __all__ = [
     "Network",
     "NetworkZone",
     "NumberSequence",
+    "ObservedAddress",
+    "ObservedImage",
+    "ObservedServer",
     "Organization",
     "PlaybookEvent",
     "PlaybookRun",
     "PlaybookRunServer",
+    "PortOpening",
     "Project",
     "ProjectCredential",
     "ProjectSshKey",
+    "PublicIp",
     "RequestEvent",
     "ResourceRequest",
     "RoleGrant",
     "Server",
     "ServerVersion",
+    "Snapshot",
+    "Subnet",
+    "SyncRun",
     "User",
     "UserSession",
+    "Volume",
     "Worker",
     "Zone",
     "ZoneInventory",

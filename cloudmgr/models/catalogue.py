@@ -91,6 +91,21 @@ class Backend(Row, table=True):
     rehearses: bool = False
     last_seen_at: datetime | None = None
     checked_at: datetime | None = None
+    counts_city_quota: bool = True
+    """False: what a district builds on a cloud of its own is counted up to the district and not at the city."""
+    expected_offline_hours: int = 0
+    """An edge site may be away this long without an alarm."""
+    failures: int = 0
+    """Looks in a row that failed."""
+    retry_at: datetime | None = None
+    """Until then it is left in peace (circuit breaker)."""
+    servers_synced_at: datetime | None = None
+    """When its servers were last read completely."""
+    servers_message: dict[str, Any] | None = json_field()
+    """Why the last reading of its servers did not count."""
+    sync_cursor: str | None = Field(default=None, max_length=500)
+    cloud_quota: list[dict[str, Any]] = json_field(list)
+    """The backend's own limits for the account we use: resource, used, limit (null: none)."""
 
 
 class BackendShare(Row, table=True):
@@ -126,6 +141,8 @@ class Zone(Row, table=True):
     hosts: int = 1
     is_enabled: bool = True
     is_available: bool = True
+    message: dict[str, Any] | None = json_field()
+    """Why it is not available, as last seen."""
     generation: int = 0
     last_seen_at: datetime | None = None
 
@@ -174,6 +191,7 @@ class Network(Row, table=True):
     cidr_v4: str | None = Field(default=None, max_length=32)
     cidr_v6: str | None = Field(default=None, max_length=64)
     gateway_v4: str | None = Field(default=None, max_length=32)
+    is_external: bool = False
     is_enabled: bool = True
     last_seen_at: datetime | None = None
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
 from cloudmgr.domain.architectures import Architecture, CpuFamily
+from cloudmgr.domain.findings import ServerSource
 from cloudmgr.domain.phases import Environment, PurposeKind, ServerPhase, Spread
 from cloudmgr.models.base import Row, json_field, made_at, one_of
 
@@ -23,6 +24,10 @@ class Server(Row, table=True):
         one_of("env", Environment),
         one_of("purpose_kind", PurposeKind),
         one_of("spread", Spread),
+        one_of("source", ServerSource),
+        sa.CheckConstraint(
+            "source <> 'built' OR (flavor_id IS NOT NULL AND image_id IS NOT NULL)", name="built_from_something"
+        ),
         sa.Index(
             "uq_servers_live_name",
             "project_id",
@@ -45,8 +50,9 @@ class Server(Row, table=True):
     phase: str = Field(default=ServerPhase.REQUESTED.value, max_length=16, index=True)
     state: str = Field(default="unknown", max_length=16)
     arch: str = Field(max_length=16)
-    flavor_id: uuid.UUID = Field(foreign_key="flavors.id")
-    image_id: uuid.UUID = Field(foreign_key="images.id")
+    source: str = Field(default=ServerSource.BUILT.value, max_length=16)
+    flavor_id: uuid.UUID | None = Field(default=None, foreign_key="flavors.id")
+    image_id: uuid.UUID | None = Field(default=None, foreign_key="images.id")
     vcpus: int
     memory_mib: int
     system_disk_gib: int
@@ -69,6 +75,8 @@ class Server(Row, table=True):
     image_ref: str | None = Field(default=None, max_length=300)
     image_digest: str | None = Field(default=None, max_length=128)
     network_ref: str | None = Field(default=None, max_length=200)
+    wanted_addresses: dict[str, str] = json_field(dict)
+    """Addresses asked for by family: {"ipv4": "198.51.100.7"}; a family that is not named is chosen automatically."""
     native_ref: str | None = Field(default=None, max_length=300)
     host: str | None = Field(default=None, max_length=200)
     cpu_family: str = Field(default=CpuFamily.UNKNOWN.value, max_length=16)
@@ -90,6 +98,8 @@ class Server(Row, table=True):
     activated_at: datetime | None = None
     released_at: datetime | None = None
     last_seen_at: datetime | None = None
+    last_confirmed_at: datetime | None = None
+    """When a person last said that a server kept by hand is as written; apart from what a backend reports."""
     updated_at: datetime = made_at()
 
 

@@ -15,7 +15,7 @@ from cloudmgr.workflows import facts, provision
 from cloudmgr.workflows.outcomes import Outcome, attempt
 from cloudmgr.workflows.runtime import runtime
 from cloudmgr.workflows.steps import call, pause, write
-from providers.base import PowerControl
+from providers.capabilities import PowerControl
 from providers.errors import Remedy, Unsupported
 
 TRIES = 6

@@ -26,7 +26,7 @@ from cloudmgr.models import (
 from cloudmgr.workflows.outcomes import Outcome, attempt
 from cloudmgr.workflows.runtime import runtime
 from cloudmgr.workflows.steps import call, write
-from providers.base import capabilities
+from providers.capabilities import capabilities
 
 logger = logging.getLogger(__name__)
 

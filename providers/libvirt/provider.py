@@ -15,20 +15,17 @@ import libvirt
 
 from cloudmgr.domain.messages import N_
 from providers.base import (
-    Console,
     ConsoleAddress,
     ImageObservation,
     NetworkObservation,
-    PowerControl,
     Provider,
     ProviderOptions,
-    Resizing,
     ServerObservation,
     ServerSpec,
     SnapshotObservation,
-    Snapshots,
     ZoneObservation,
 )
+from providers.capabilities import Console, PowerControl, Resizing, Snapshots
 from providers.errors import NotFound
 from providers.libvirt import build, console, inventory, observe, power, remove, resize, snapshots, storage
 from providers.libvirt.connection import Connection, Session

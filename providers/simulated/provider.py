@@ -17,15 +17,13 @@ from cloudmgr.domain.messages import N_
 from providers.base import (
     ImageObservation,
     NetworkObservation,
-    PowerControl,
     Provider,
-    Resizing,
     ServerObservation,
     ServerSpec,
     SnapshotObservation,
-    Snapshots,
     ZoneObservation,
 )
+from providers.capabilities import PowerControl, Resizing, Snapshots
 from providers.errors import Busy, InvalidSpec, NotFound, ProviderError, Unsupported
 from providers.simulated import capacity, faults, journal, servers
 from providers.simulated.faults import Fault, FaultKind

@@ -4,7 +4,8 @@ import importlib.util
 from pathlib import Path
 
 from providers import registry
-from providers.base import CAPABILITIES, Provider, capabilities
+from providers.base import Provider
+from providers.capabilities import CAPABILITIES, capabilities
 from providers.errors import Unsupported
 
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"

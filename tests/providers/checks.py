@@ -10,7 +10,8 @@ from typing import Any
 
 from babel.messages.pofile import read_po
 
-from providers.base import CAPABILITIES, Provider, capabilities
+from providers.base import Provider
+from providers.capabilities import CAPABILITIES, capabilities
 from providers.errors import ProviderError
 
 ROOT = Path(__file__).parents[2]

@@ -28,12 +28,7 @@ from pydantic import ValidationError
 
 from cloudmgr.domain.architectures import Architecture
 from providers import registry
-from providers.base import (
-    PowerState,
-    Provider,
-    ServerObservation,
-    ServerSpec,
-)
+from providers.base import PowerState, Provider, ServerObservation, ServerSpec
 from providers.errors import (
     InvalidSpec,
     NoCapacity,

@@ -306,6 +306,14 @@ def upgrade() -> None:
         sa.Column("rehearses", sa.Boolean(), nullable=False),
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("counts_city_quota", sa.Boolean(), nullable=False),
+        sa.Column("expected_offline_hours", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("servers_synced_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("servers_message", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.Column("sync_cursor", sa.String(length=500), nullable=True),
+        sa.Column("cloud_quota", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.CheckConstraint("health IN ('unknown', 'ok', 'degraded', 'down')", name=op.f("ck_backends_health_known")),
         sa.CheckConstraint("tier IN ('city', 'district', 'edge', 'public')", name=op.f("ck_backends_tier_known")),
         sa.ForeignKeyConstraint(
@@ -462,6 +470,7 @@ def upgrade() -> None:
         sa.Column("cidr_v4", sa.String(length=32), nullable=True),
         sa.Column("cidr_v6", sa.String(length=64), nullable=True),
         sa.Column("gateway_v4", sa.String(length=32), nullable=True),
+        sa.Column("is_external", sa.Boolean(), nullable=False),
         sa.Column("is_enabled", sa.Boolean(), nullable=False),
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["backend_id"], ["backends.id"], name=op.f("fk_networks_backend_id")),
@@ -473,6 +482,42 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_networks_backend_id"), ["backend_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_networks_network_zone"), ["network_zone"], unique=False)
 
+    op.create_table(
+        "observed_addresses",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("backend_id", sa.Uuid(), nullable=False),
+        sa.Column("network_ref", sa.String(length=200), nullable=False),
+        sa.Column("address", sa.String(length=45), nullable=False),
+        sa.Column("key", sa.String(length=32), nullable=False),
+        sa.Column("server_ref", sa.String(length=300), nullable=True),
+        sa.Column("mac", sa.String(length=32), nullable=True),
+        sa.Column("owner", sa.String(length=200), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["backend_id"], ["backends.id"], name=op.f("fk_observed_addresses_backend_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_observed_addresses")),
+        sa.UniqueConstraint(
+            "backend_id", "network_ref", "key", name=op.f("uq_observed_addresses_backend_id_network_ref_key")
+        ),
+    )
+    with op.batch_alter_table("observed_addresses", schema=None) as batch_op:
+        batch_op.create_index("ix_observed_addresses_key", ["key"], unique=False)
+
+    op.create_table(
+        "observed_images",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("backend_id", sa.Uuid(), nullable=False),
+        sa.Column("ref", sa.String(length=300), nullable=False),
+        sa.Column("name", sa.String(length=300), nullable=False),
+        sa.Column("arch", sa.String(length=16), nullable=True),
+        sa.Column("min_disk_gib", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.String(length=128), nullable=True),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["backend_id"], ["backends.id"], name=op.f("fk_observed_images_backend_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_observed_images")),
+        sa.UniqueConstraint("backend_id", "ref", name=op.f("uq_observed_images_backend_id_ref")),
+    )
     op.create_table(
         "project_credentials",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -547,7 +592,10 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("env IN ('prd', 'tst', 'dev', 'dr')", name=op.f("ck_resource_requests_env_known")),
-        sa.CheckConstraint("kind IN ('create', 'retire')", name=op.f("ck_resource_requests_kind_known")),
+        sa.CheckConstraint(
+            "kind IN ('create', 'retire', 'import', 'volume', 'snapshot', 'ports', 'public_ip')",
+            name=op.f("ck_resource_requests_kind_known"),
+        ),
         sa.CheckConstraint(
             "number IS NOT NULL OR phase IN ('draft', 'withdrawn')",
             name=op.f("ck_resource_requests_number_once_submitted"),
@@ -610,6 +658,28 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "sync_runs",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("backend_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("message", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.Column("servers", sa.Integer(), nullable=False),
+        sa.Column("changed", sa.Integer(), nullable=False),
+        sa.Column("missing", sa.Integer(), nullable=False),
+        sa.Column("duration_ms", sa.Integer(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("kind IN ('full', 'incremental')", name=op.f("ck_sync_runs_kind_known")),
+        sa.CheckConstraint("outcome IN ('ok', 'failed', 'suspect')", name=op.f("ck_sync_runs_outcome_known")),
+        sa.ForeignKeyConstraint(["backend_id"], ["backends.id"], name=op.f("fk_sync_runs_backend_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sync_runs")),
+    )
+    with op.batch_alter_table("sync_runs", schema=None) as batch_op:
+        batch_op.create_index("ix_sync_runs_backend_started", ["backend_id", "started_at"], unique=False)
+
+    op.create_table(
         "user_sessions",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -645,6 +715,7 @@ def upgrade() -> None:
         sa.Column("hosts", sa.Integer(), nullable=False),
         sa.Column("is_enabled", sa.Boolean(), nullable=False),
         sa.Column("is_available", sa.Boolean(), nullable=False),
+        sa.Column("message", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
@@ -755,8 +826,9 @@ def upgrade() -> None:
         sa.Column("phase", sa.String(length=16), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("arch", sa.String(length=16), nullable=False),
-        sa.Column("flavor_id", sa.Uuid(), nullable=False),
-        sa.Column("image_id", sa.Uuid(), nullable=False),
+        sa.Column("source", sa.String(length=16), nullable=False),
+        sa.Column("flavor_id", sa.Uuid(), nullable=True),
+        sa.Column("image_id", sa.Uuid(), nullable=True),
         sa.Column("vcpus", sa.Integer(), nullable=False),
         sa.Column("memory_mib", sa.Integer(), nullable=False),
         sa.Column("system_disk_gib", sa.Integer(), nullable=False),
@@ -779,6 +851,7 @@ def upgrade() -> None:
         sa.Column("image_ref", sa.String(length=300), nullable=True),
         sa.Column("image_digest", sa.String(length=128), nullable=True),
         sa.Column("network_ref", sa.String(length=200), nullable=True),
+        sa.Column("wanted_addresses", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("native_ref", sa.String(length=300), nullable=True),
         sa.Column("host", sa.String(length=200), nullable=True),
         sa.Column("cpu_family", sa.String(length=16), nullable=False),
@@ -797,6 +870,7 @@ def upgrade() -> None:
         sa.Column("activated_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_confirmed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "arch IN ('aarch64', 'x86_64', 'loongarch64', 'mips64el', 'sw_64')", name=op.f("ck_servers_arch_known")
@@ -813,6 +887,11 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "purpose_kind IN ('app', 'db', 'mid', 'web', 'fs', 'other')", name=op.f("ck_servers_purpose_kind_known")
         ),
+        sa.CheckConstraint(
+            "source <> 'built' OR (flavor_id IS NOT NULL AND image_id IS NOT NULL)",
+            name=op.f("ck_servers_built_from_something"),
+        ),
+        sa.CheckConstraint("source IN ('built', 'imported', 'manual')", name=op.f("ck_servers_source_known")),
         sa.CheckConstraint("spread IN ('host', 'zone', 'none')", name=op.f("ck_servers_spread_known")),
         sa.ForeignKeyConstraint(["backend_id"], ["backends.id"], name=op.f("fk_servers_backend_id")),
         sa.ForeignKeyConstraint(["flavor_id"], ["flavors.id"], name=op.f("fk_servers_flavor_id")),
@@ -844,6 +923,31 @@ def upgrade() -> None:
             sqlite_where=sa.text("phase <> 'retired'"),
             postgresql_where=sa.text("phase <> 'retired'"),
         )
+
+    op.create_table(
+        "subnets",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("network_zone", sa.String(length=64), nullable=False),
+        sa.Column("network_id", sa.Uuid(), nullable=True),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("family", sa.Integer(), nullable=False),
+        sa.Column("cidr", sa.String(length=45), nullable=False),
+        sa.Column("gateway", sa.String(length=45), nullable=True),
+        sa.Column("dns", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("vlan", sa.Integer(), nullable=True),
+        sa.Column("is_managed", sa.Boolean(), nullable=False),
+        sa.Column("is_enabled", sa.Boolean(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.CheckConstraint("family IN (4, 6)", name=op.f("ck_subnets_family_known")),
+        sa.ForeignKeyConstraint(["network_id"], ["networks.id"], name=op.f("fk_subnets_network_id")),
+        sa.ForeignKeyConstraint(["network_zone"], ["network_zones.name"], name=op.f("fk_subnets_network_zone")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_subnets")),
+        sa.UniqueConstraint("network_zone", "cidr", name=op.f("uq_subnets_network_zone_cidr")),
+    )
+    with op.batch_alter_table("subnets", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_subnets_network_id"), ["network_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_subnets_network_zone"), ["network_zone"], unique=False)
 
     op.create_table(
         "zone_inventories",
@@ -881,6 +985,53 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("zone_network_zones", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_zone_network_zones_zone_id"), ["zone_id"], unique=False)
+
+    op.create_table(
+        "address_ranges",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("subnet_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("first", sa.String(length=45), nullable=False),
+        sa.Column("last", sa.String(length=45), nullable=False),
+        sa.Column("first_key", sa.String(length=32), nullable=False),
+        sa.Column("last_key", sa.String(length=32), nullable=False),
+        sa.Column("reason", sa.String(length=200), nullable=False),
+        sa.CheckConstraint("kind IN ('pool', 'excluded')", name=op.f("ck_address_ranges_kind_known")),
+        sa.CheckConstraint("first_key <= last_key", name=op.f("ck_address_ranges_ends_in_order")),
+        sa.ForeignKeyConstraint(["subnet_id"], ["subnets.id"], name=op.f("fk_address_ranges_subnet_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_address_ranges")),
+    )
+    with op.batch_alter_table("address_ranges", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_address_ranges_subnet_id"), ["subnet_id"], unique=False)
+
+    op.create_table(
+        "addresses",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("subnet_id", sa.Uuid(), nullable=False),
+        sa.Column("address", sa.String(length=45), nullable=False),
+        sa.Column("key", sa.String(length=32), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("server_id", sa.Uuid(), nullable=True),
+        sa.Column("organization_id", sa.Uuid(), nullable=True),
+        sa.Column("purpose", sa.String(length=200), nullable=False),
+        sa.Column("taken_by", sa.String(length=100), nullable=False),
+        sa.Column("taken_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "state <> 'allocated' OR server_id IS NOT NULL", name=op.f("ck_addresses_allocated_to_a_server")
+        ),
+        sa.CheckConstraint("state IN ('allocated', 'reserved')", name=op.f("ck_addresses_state_known")),
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name=op.f("fk_addresses_organization_id")),
+        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_addresses_server_id")),
+        sa.ForeignKeyConstraint(["subnet_id"], ["subnets.id"], name=op.f("fk_addresses_subnet_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_addresses")),
+        sa.UniqueConstraint("subnet_id", "key", name=op.f("uq_addresses_subnet_id_key")),
+    )
+    with op.batch_alter_table("addresses", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_addresses_organization_id"), ["organization_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_addresses_server_id"), ["server_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_addresses_subnet_id"), ["subnet_id"], unique=False)
 
     op.create_table(
         "allocations",
@@ -932,6 +1083,118 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_approvals_request_id"), ["request_id"], unique=False)
 
     op.create_table(
+        "deletion_certificates",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("number", sa.String(length=32), nullable=False),
+        sa.Column("server_id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=True),
+        sa.Column("backend_id", sa.Uuid(), nullable=True),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("evidence", sa.String(length=16), nullable=False),
+        sa.Column("server", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("checks", sa.Integer(), nullable=False),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("issued_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('open', 'complete', 'incomplete')", name=op.f("ck_deletion_certificates_state_known")
+        ),
+        sa.ForeignKeyConstraint(["backend_id"], ["backends.id"], name=op.f("fk_deletion_certificates_backend_id")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_deletion_certificates_organization_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["request_id"], ["resource_requests.id"], name=op.f("fk_deletion_certificates_request_id")
+        ),
+        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_deletion_certificates_server_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deletion_certificates")),
+        sa.UniqueConstraint("number", name=op.f("uq_deletion_certificates_number")),
+        sa.UniqueConstraint("server_id", name=op.f("uq_deletion_certificates_server_id")),
+    )
+    with op.batch_alter_table("deletion_certificates", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_deletion_certificates_organization_id"), ["organization_id"], unique=False)
+
+    op.create_table(
+        "findings",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("kind", sa.String(length=24), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("backend_id", sa.Uuid(), nullable=False),
+        sa.Column("server_id", sa.Uuid(), nullable=True),
+        sa.Column("ref", sa.String(length=300), nullable=False),
+        sa.Column("field", sa.String(length=32), nullable=False),
+        sa.Column("name", sa.String(length=300), nullable=False),
+        sa.Column("held", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.Column("observed", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.Column("message", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.Column("first_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("decided_by", sa.String(length=100), nullable=True),
+        sa.Column("reason", sa.String(length=500), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('unmanaged', 'unauthorised', 'revived', 'orphan', 'leftover', 'drift', 'address_conflict')",
+            name=op.f("ck_findings_kind_known"),
+        ),
+        sa.CheckConstraint(
+            "state IN ('open', 'restoring', 'accepted', 'restored', 'ignored', 'resolved')",
+            name=op.f("ck_findings_state_known"),
+        ),
+        sa.ForeignKeyConstraint(["backend_id"], ["backends.id"], name=op.f("fk_findings_backend_id")),
+        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_findings_server_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_findings")),
+    )
+    with op.batch_alter_table("findings", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_findings_kind"), ["kind"], unique=False)
+        batch_op.create_index(batch_op.f("ix_findings_server_id"), ["server_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_findings_state"), ["state"], unique=False)
+        batch_op.create_index(
+            "uq_findings_open",
+            ["backend_id", "kind", "ref", "field"],
+            unique=True,
+            sqlite_where=sa.text("closed_at IS NULL"),
+            postgresql_where=sa.text("closed_at IS NULL"),
+        )
+
+    op.create_table(
+        "observed_servers",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("backend_id", sa.Uuid(), nullable=False),
+        sa.Column("ref", sa.String(length=300), nullable=False),
+        sa.Column("server_id", sa.Uuid(), nullable=True),
+        sa.Column("token", sa.Uuid(), nullable=True),
+        sa.Column("native_uuid", sa.String(length=64), nullable=True),
+        sa.Column("name", sa.String(length=300), nullable=False),
+        sa.Column("power", sa.String(length=16), nullable=False),
+        sa.Column("native_state", sa.String(length=200), nullable=False),
+        sa.Column("arch", sa.String(length=16), nullable=True),
+        sa.Column("vcpus", sa.Integer(), nullable=True),
+        sa.Column("memory_mib", sa.Integer(), nullable=True),
+        sa.Column("system_disk_gib", sa.Integer(), nullable=True),
+        sa.Column("data_disk_gib", sa.Integer(), nullable=True),
+        sa.Column("zone_ref", sa.String(length=200), nullable=True),
+        sa.Column("host", sa.String(length=200), nullable=True),
+        sa.Column("image", sa.String(length=300), nullable=True),
+        sa.Column("networks", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.Column("ipv4", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("ipv6", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("first_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("missing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["backend_id"], ["backends.id"], name=op.f("fk_observed_servers_backend_id")),
+        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_observed_servers_server_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_observed_servers")),
+        sa.UniqueConstraint("backend_id", "ref", name=op.f("uq_observed_servers_backend_id_ref")),
+    )
+    with op.batch_alter_table("observed_servers", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_observed_servers_native_uuid"), ["native_uuid"], unique=False)
+        batch_op.create_index(batch_op.f("ix_observed_servers_server_id"), ["server_id"], unique=False)
+
+    op.create_table(
         "playbook_events",
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
@@ -965,6 +1228,77 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_playbook_run_servers_server_id"), ["server_id"], unique=False)
 
     op.create_table(
+        "port_openings",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("server_id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("source", sa.String(length=45), nullable=False),
+        sa.Column("protocol", sa.String(length=8), nullable=False),
+        sa.Column("port_from", sa.Integer(), nullable=True),
+        sa.Column("port_to", sa.Integer(), nullable=True),
+        sa.Column("purpose", sa.String(length=200), nullable=False),
+        sa.Column("reason", sa.String(length=500), nullable=False),
+        sa.Column("valid_until", sa.Date(), nullable=True),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("message", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.Column("applied_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("protocol IN ('tcp', 'udp', 'icmp')", name=op.f("ck_port_openings_protocol_known")),
+        sa.CheckConstraint(
+            "state IN ('requested', 'active', 'recorded', 'closing', 'closed', 'expired', 'failed')",
+            name=op.f("ck_port_openings_state_known"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_port_openings_organization_id")
+        ),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_port_openings_request_id")),
+        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_port_openings_server_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_port_openings")),
+    )
+    with op.batch_alter_table("port_openings", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_port_openings_organization_id"), ["organization_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_port_openings_request_id"), ["request_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_port_openings_server_id"), ["server_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_port_openings_state"), ["state"], unique=False)
+
+    op.create_table(
+        "public_ips",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("reservation_id", sa.Uuid(), nullable=False),
+        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("server_id", sa.Uuid(), nullable=False),
+        sa.Column("backend_id", sa.Uuid(), nullable=True),
+        sa.Column("address", sa.String(length=45), nullable=True),
+        sa.Column("native_ref", sa.String(length=300), nullable=True),
+        sa.Column("bandwidth_mbps", sa.Integer(), nullable=False),
+        sa.Column("phase", sa.String(length=16), nullable=False),
+        sa.Column("failure", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "phase IN ('requested', 'active', 'releasing', 'released', 'failed')",
+            name=op.f("ck_public_ips_phase_known"),
+        ),
+        sa.ForeignKeyConstraint(["backend_id"], ["backends.id"], name=op.f("fk_public_ips_backend_id")),
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name=op.f("fk_public_ips_organization_id")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_public_ips_project_id")),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_public_ips_request_id")),
+        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_public_ips_server_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_public_ips")),
+    )
+    with op.batch_alter_table("public_ips", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_public_ips_organization_id"), ["organization_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_public_ips_phase"), ["phase"], unique=False)
+        batch_op.create_index(batch_op.f("ix_public_ips_project_id"), ["project_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_public_ips_request_id"), ["request_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_public_ips_server_id"), ["server_id"], unique=False)
+
+    op.create_table(
         "server_versions",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("server_id", sa.Uuid(), nullable=False),
@@ -978,3 +1312,116 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("server_versions", schema=None) as batch_op:
         batch_op.create_index("ix_server_versions_server_at", ["server_id", "at"], unique=False)
+
+    op.create_table(
+        "snapshots",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("delete_request_id", sa.Uuid(), nullable=True),
+        sa.Column("reservation_id", sa.Uuid(), nullable=False),
+        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("server_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("phase", sa.String(length=16), nullable=False),
+        sa.Column("native_ref", sa.String(length=300), nullable=True),
+        sa.Column("failure", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("taken_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reverted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "phase IN ('requested', 'creating', 'available', 'reverting', 'deleting', 'deleted', 'failed')",
+            name=op.f("ck_snapshots_phase_known"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["delete_request_id"], ["resource_requests.id"], name=op.f("fk_snapshots_delete_request_id")
+        ),
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name=op.f("fk_snapshots_organization_id")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_snapshots_project_id")),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_snapshots_request_id")),
+        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_snapshots_server_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_snapshots")),
+    )
+    with op.batch_alter_table("snapshots", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_snapshots_delete_request_id"), ["delete_request_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_snapshots_organization_id"), ["organization_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_snapshots_phase"), ["phase"], unique=False)
+        batch_op.create_index(batch_op.f("ix_snapshots_project_id"), ["project_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_snapshots_request_id"), ["request_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_snapshots_server_id"), ["server_id"], unique=False)
+
+    op.create_table(
+        "volumes",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("delete_request_id", sa.Uuid(), nullable=True),
+        sa.Column("reservation_id", sa.Uuid(), nullable=False),
+        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("server_id", sa.Uuid(), nullable=True),
+        sa.Column("backend_id", sa.Uuid(), nullable=True),
+        sa.Column("zone_id", sa.Uuid(), nullable=True),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("size_gib", sa.Integer(), nullable=False),
+        sa.Column("phase", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("native_ref", sa.String(length=300), nullable=True),
+        sa.Column("failure", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "phase IN ('requested', 'creating', 'available', 'attaching', 'attached', 'detaching', 'deleting', 'deleted', 'failed')",
+            name=op.f("ck_volumes_phase_known"),
+        ),
+        sa.CheckConstraint("size_gib > 0", name=op.f("ck_volumes_size_positive")),
+        sa.ForeignKeyConstraint(["backend_id"], ["backends.id"], name=op.f("fk_volumes_backend_id")),
+        sa.ForeignKeyConstraint(
+            ["delete_request_id"], ["resource_requests.id"], name=op.f("fk_volumes_delete_request_id")
+        ),
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name=op.f("fk_volumes_organization_id")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_volumes_project_id")),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_volumes_request_id")),
+        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_volumes_server_id")),
+        sa.ForeignKeyConstraint(["zone_id"], ["zones.id"], name=op.f("fk_volumes_zone_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_volumes")),
+    )
+    with op.batch_alter_table("volumes", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_volumes_backend_id"), ["backend_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_volumes_delete_request_id"), ["delete_request_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_volumes_organization_id"), ["organization_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_volumes_phase"), ["phase"], unique=False)
+        batch_op.create_index(batch_op.f("ix_volumes_project_id"), ["project_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_volumes_request_id"), ["request_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_volumes_server_id"), ["server_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_volumes_zone_id"), ["zone_id"], unique=False)
+
+    op.create_table(
+        "certificate_items",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("certificate_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("ref", sa.String(length=300), nullable=False),
+        sa.Column("name", sa.String(length=300), nullable=False),
+        sa.Column("size_gib", sa.Integer(), nullable=True),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "kind IN ('server', 'disk', 'volume', 'snapshot', 'nic', 'address', 'port_rules', 'seed', 'other', 'dns')",
+            name=op.f("ck_certificate_items_kind_known"),
+        ),
+        sa.CheckConstraint("state IN ('there', 'gone', 'unknown')", name=op.f("ck_certificate_items_state_known")),
+        sa.ForeignKeyConstraint(
+            ["certificate_id"], ["deletion_certificates.id"], name=op.f("fk_certificate_items_certificate_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_certificate_items")),
+        sa.UniqueConstraint("certificate_id", "kind", "ref", name=op.f("uq_certificate_items_certificate_id_kind_ref")),
+    )
+    with op.batch_alter_table("certificate_items", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_certificate_items_certificate_id"), ["certificate_id"], unique=False)
