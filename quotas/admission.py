@@ -51,15 +51,28 @@ Dims = Mapping[str, str]
 EMPTY = Balance(None, 0, 0)
 
 
-def charged(levels: Sequence[Level], amounts: Amounts, dims: Dims) -> Iterator[tuple[UUID, Key, int]]:
+PLACE_DIMENSIONS = frozenset({"backend", "tier"})
+"""What a limit must be narrowed by to count things whose counting ends further down the tree."""
+
+
+def charged(
+    levels: Sequence[Level], amounts: Amounts, dims: Dims, top: UUID | None = None
+) -> Iterator[tuple[UUID, Key, int]]:
     """Yield every (account, key, amount) that a thing of these amounts and dimensions is counted under, root first.
 
     Plain keys count at every account; a narrowed key counts where its row exists, which is since it was limited there.
+    Above `top` only keys narrowed by backend or tier count: a district's own cloud is not the city's, unless the city
+    limits just that.
     """
+    is_above = top is not None and any(level.account_id == top for level in levels)
     for level in levels:
+        is_above = is_above and level.account_id != top
         for resource, amount in amounts.items():
-            yield level.account_id, Key(resource), amount
+            if not is_above:
+                yield level.account_id, Key(resource), amount
         for key in level.balances:
+            if is_above and not PLACE_DIMENSIONS & {name for name, _ in key.dims}:
+                continue
             if key.dims and key.resource in amounts and key.matches(dims):
                 yield level.account_id, key, amounts[key.resource]
 

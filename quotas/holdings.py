@@ -32,13 +32,16 @@ class PartState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HeldPart:
-    """One part as it stands: `amounts` is what it still holds, `placed` names the dimensions placement fixed."""
+    """One part as it stands: `amounts` is what it still holds, `placed` names the dimensions placement fixed, `top` is
+    the account at which its counting ends (None: the root).
+    """
 
     part_id: UUID
     state: PartState
     amounts: Mapping[str, int]
     dims: Mapping[str, str]
     placed: frozenset[str] = frozenset()
+    top: UUID | None = None
 
     @property
     def submitted_dims(self) -> dict[str, str]:
@@ -151,14 +154,14 @@ def insertion_parameters(
 def rewriting(dialect: str) -> tuple[UpdateBase, ...]:
     """Return the statements that bring parts to a new state, for `rewriting_parameters`."""
     texts = dict.fromkeys((*DIMENSIONS, "state", "placed"), sa.Text())
-    parts = rowset(dialect, "parts", {"part_id": sa.Uuid(), **texts})
+    parts = rowset(dialect, "parts", {"part_id": sa.Uuid(), "top_account_id": sa.Uuid(), **texts})
     amounts = rowset(dialect, "amounts", {"part_id": sa.Uuid(), "resource": sa.Text(), "remaining": sa.BigInteger()})
     reservation = sa.bindparam("held_under", type_=sa.Uuid())
     at = sa.bindparam("moved_at", type_=PARTS.c.changed_at.type)
     return (
         sa.update(PARTS)
         .where(PARTS.c.reservation_id == reservation, PARTS.c.part_id == parts.c.part_id)
-        .values({**{name: parts.c[name] for name in texts}, "changed_at": at}),
+        .values({**{name: parts.c[name] for name in (*texts, "top_account_id")}, "changed_at": at}),
         sa.update(PART_AMOUNTS)
         .where(
             PART_AMOUNTS.c.reservation_id == reservation,
@@ -184,6 +187,7 @@ def rewriting_parameters(
                 "part_id": after.part_id.hex,
                 "state": after.state.value,
                 "placed": ",".join(sorted(after.placed)),
+                "top_account_id": after.top.hex if after.top else None,
                 **after.dims,
             }
             for _, after in changes
@@ -205,6 +209,7 @@ def _held(rows: Sequence[Any]) -> HeldPart:
         {row.resource: row.remaining for row in rows if row.remaining},
         {name: first[name] for name in DIMENSIONS if first[name] is not None},
         frozenset(first["placed"].split(",")) - {""},
+        first["top_account_id"],
     )
 
 
@@ -217,6 +222,7 @@ _PARTS = (
         PARTS.c.part_id,
         PARTS.c.state,
         PARTS.c.placed,
+        PARTS.c.top_account_id,
         *(PARTS.c[name] for name in DIMENSIONS),
         PART_AMOUNTS.c.resource,
         PART_AMOUNTS.c.remaining,

@@ -5,6 +5,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from quotas.accounts import ACCOUNTS
+from quotas.admission import PLACE_DIMENSIONS
 from quotas.books import BALANCES
 from quotas.holdings import PART_AMOUNTS, PARTS, PartState
 from quotas.keys import DIMENSIONS
@@ -16,6 +17,7 @@ def recounted(account_id: UUID | None = None) -> sa.Subquery:
     Of one account or of all. One statement, so one snapshot on every database.
     """
     members = _members(account_id)
+    above = members.alias("above")
     counted = sa.func.sum(PART_AMOUNTS.c.remaining)
     return (
         sa.select(
@@ -38,7 +40,18 @@ def recounted(account_id: UUID | None = None) -> sa.Subquery:
                 *(sa.or_(BALANCES.c[name].is_(None), BALANCES.c[name] == PARTS.c[name]) for name in DIMENSIONS),
             ),
         )
-        .where(PARTS.c.state.in_([PartState.POSTED.value, PartState.PENDING.value]))
+        .outerjoin(
+            above,
+            sa.and_(
+                above.c.member_id == PARTS.c.top_account_id,
+                above.c.account_id == BALANCES.c.account_id,
+                above.c.account_id != PARTS.c.top_account_id,
+            ),
+        )
+        .where(
+            PARTS.c.state.in_([PartState.POSTED.value, PartState.PENDING.value]),
+            sa.or_(above.c.account_id.is_(None), *(BALANCES.c[name].is_not(None) for name in sorted(PLACE_DIMENSIONS))),
+        )
         .group_by(BALANCES.c.account_id, BALANCES.c.key)
         .subquery("recounted")
     )

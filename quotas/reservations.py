@@ -76,10 +76,13 @@ def reserve(
     )
 
 
-def place(session: Session, *, reservation_id: UUID, part_id: UUID, dims: Mapping[str, str]) -> None:
-    """Charge the keys that placement fixed (backend, tier, cpu_family, is_xinchuang).
+def place(
+    session: Session, *, reservation_id: UUID, part_id: UUID, dims: Mapping[str, str], top: UUID | None = None
+) -> None:
+    """Charge the keys that placement fixed (backend, tier, cpu_family, is_xinchuang), up to the account `top`.
 
-    The same dimensions again change nothing; others move the charge.
+    The same dimensions again change nothing; others move the charge. Above `top` (None: there is nothing above the root)
+    what is held is given back, except under keys narrowed by backend or tier.
 
     Raises:
         QuotaExceeded: a limit on the new keys has too little left; the old charge stands.
@@ -107,11 +110,15 @@ def place(session: Session, *, reservation_id: UUID, part_id: UUID, dims: Mappin
                 given=fixed[name],
             )
     added = {name: value for name, value in fixed.items() if name not in submitted}
-    _move(session, reservation, [(part, replace(part, dims=submitted | added, placed=frozenset(added)))], "place")
+    _move(
+        session, reservation, [(part, replace(part, dims=submitted | added, placed=frozenset(added), top=top))], "place"
+    )
 
 
 def unplace(session: Session, *, reservation_id: UUID, part_id: UUID) -> None:
     """Take back what `place` charged; again, or on a part that holds nothing any more, it changes nothing.
+
+    What it gave back above `top` stays given back until the next `place`, which may be refused: this never is.
 
     Raises:
         NotFound: no such reservation or part.
@@ -253,7 +260,7 @@ def _holds(levels: Sequence[Level], part: HeldPart) -> dict[tuple[UUID, Key], tu
     posted = part.state is PartState.POSTED
     return {
         (account_id, key): (amount, 0) if posted else (0, amount)
-        for account_id, key, amount in charged(levels, part.amounts, part.dims)
+        for account_id, key, amount in charged(levels, part.amounts, part.dims, part.top)
     }
 
 

@@ -142,6 +142,8 @@ class PartRow(_Dimensions, table=True):
     state: str = Field(max_length=16)
     placed: str = Field(default="", max_length=64)
     """Names of the dimensions that placement fixed, comma separated."""
+    top_account_id: uuid.UUID | None = None
+    """Where the counting ends: accounts above count it only under keys narrowed by backend or tier. None: at the root."""
     created_at: datetime
     changed_at: datetime
 

@@ -48,8 +48,11 @@ class ModelPart:
     dims: dict
     placed: dict = field(default_factory=dict)
     state: str = "pending"
+    top: uuid.UUID | None = None
 
-    def counted(self, key):
+    def counted(self, key, is_above):
+        if is_above and not {"backend", "tier"} & dict(key.dims).keys():
+            return 0
         if self.state not in ("pending", "posted") or not key.matches(self.dims | self.placed):
             return 0
         return self.amounts.get(key.resource, 0)
@@ -80,7 +83,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def holds(self, account, key, state):
         below = [p for p in self.parts.values() if p.state == state and account in self.chain(p.account)]
-        return sum(part.counted(key) for part in below)
+        return sum(part.counted(key, self.is_above(account, part.top)) for part in below)
+
+    def is_above(self, account, top):
+        """Whether counting ends below this account."""
+        return top is not None and account != top and account in self.chain(top)
 
     def over(self, before, growing):
         """Every (account, key) whose limit is passed now and whose use grew since `before`."""
@@ -160,16 +167,21 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), dims=st.sampled_from(PLACES))
     def place(self, data, dims):
         part, held = self.pick(data)
+        top = data.draw(st.sampled_from([None, *self.chain(part.account)]))
         if part.state in ("voided", "released"):
             with pytest.raises(Conflict):
                 place(self.session, **held, dims=dims)
             return
-        old = part.placed
+        old, old_top = part.placed, part.top
+
+        def be(placed, counted_to):
+            part.placed, part.top = placed, counted_to
+
         self.attempt(
             part.account,
-            lambda: setattr(part, "placed", dims),
-            lambda: setattr(part, "placed", old),
-            lambda: place(self.session, **held, dims=dims),
+            lambda: be(dims, top),
+            lambda: be(old, old_top),
+            lambda: place(self.session, **held, dims=dims, top=top),
         )
 
     @precondition(lambda self: self.parts)

@@ -130,3 +130,42 @@ def test_placing_what_does_not_exist_is_not_found(city, held):
         place(city.session, reservation_id=new_id(), part_id=new_id(), dims=KUNPENG)
     with pytest.raises(NotFound):
         unplace(city.session, reservation_id=held["reservation_id"], part_id=new_id())
+
+
+def test_counting_ends_at_the_top_that_was_given(city, held):
+    place(city.session, **held, dims=PHYTIUM, top=city.furong)
+    assert reserved(city, city.furong, "vcpus") == 8
+    assert reserved(city, city.furong, "vcpus{backend=yh-kvm-ft}") == 8
+    assert reserved(city, city.root, "vcpus") == 0
+    assert reserved(city, city.root, "vcpus{is_xinchuang=true}") == 0
+    post(city.session, **held)
+    assert account_usage(city.session, city.root).used["vcpus"] == 0
+    assert verify(city.session).ok
+    release(city.session, **held)
+    assert account_usage(city.session, city.furong).used["vcpus"] == 0
+    assert verify(city.session).ok
+
+
+def test_above_the_top_a_limit_on_just_that_place_still_counts(city, held):
+    city.limit(city.root, {"vcpus{tier=district}": 10})
+    place(city.session, **held, dims=PHYTIUM, top=city.furong)
+    assert reserved(city, city.root, "vcpus{tier=district}") == 8
+    assert reserved(city, city.root, "vcpus") == 0
+    city.limit(city.root, {"vcpus{arch=aarch64}": 10, "vcpus{arch=aarch64,tier=district}": 10})
+    assert reserved(city, city.root, "vcpus{arch=aarch64}") == 0, "a key limited later is recounted by the same rule"
+    assert reserved(city, city.root, "vcpus{arch=aarch64,tier=district}") == 8
+    assert verify(city.session).ok
+
+
+def test_back_from_a_place_of_its_own_the_whole_tree_is_asked_again(city, held):
+    city.limit(city.root, {"vcpus": 8})
+    place(city.session, **held, dims=PHYTIUM, top=city.furong)
+    other = server(8)
+    reserve(city.session, reservation_id=new_id(), account_id=city.grid, parts=[other])
+    unplace(city.session, **held)
+    assert reserved(city, city.root, "vcpus") == 8, "taking back is never refused"
+    with pytest.raises(QuotaExceeded) as refused:
+        place(city.session, **held, dims=KUNPENG)
+    assert refused.value.errors[0]["key"] == "vcpus"
+    place(city.session, **held, dims=PHYTIUM, top=city.furong)
+    assert verify(city.session).ok
