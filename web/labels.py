@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from cloudmgr.domain.access import Role
 from cloudmgr.domain.architectures import Architecture, CpuFamily
+from cloudmgr.domain.certificates import CertificateState, EvidenceKind, ItemState
 from cloudmgr.domain.events import Event, Outcome
 from cloudmgr.domain.findings import FindingKind, FindingState, ServerSource, SyncKind, SyncOutcome
 from cloudmgr.domain.labels import REQUEST_PHASES, ROLES, SERVER_PHASES
@@ -153,6 +154,33 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         PublicIpPhase.RELEASING: N_("Being released"),
         PublicIpPhase.RELEASED: N_("Released"),
         PublicIpPhase.FAILED: N_("Failed"),
+    },
+    "certificate_state": {
+        CertificateState.OPEN: N_("Being checked"),
+        CertificateState.INCOMPLETE: N_("Something is still there"),
+        CertificateState.COMPLETE: N_("Issued"),
+    },
+    "evidence": {
+        EvidenceKind.ASKED: N_("The cloud was asked for each piece"),
+        EvidenceKind.NONE: N_("The cloud can only say that the server is gone"),
+    },
+    "item_state": {
+        ItemState.THERE: N_("Still there"),
+        ItemState.GONE: N_("Gone"),
+        ItemState.UNKNOWN: N_("The cloud does not answer"),
+        ItemState.KEPT: N_("Kept on purpose"),
+    },
+    "resource_kind": {
+        "server": N_("Server"),
+        "disk": N_("Disk"),
+        "volume": N_("Volume"),
+        "snapshot": N_("Snapshot"),
+        "nic": N_("Network interface"),
+        "address": N_("Address"),
+        "port_rules": N_("Port rules"),
+        "seed": N_("First-boot data"),
+        "dns": N_("DNS record"),
+        "other": N_("Other"),
     },
     "volume_phase": {
         VolumePhase.REQUESTED: N_("Requested"),
@@ -383,6 +411,9 @@ ENUMS: Mapping[type[StrEnum], str] = {
     OpeningState: "opening_state",
     PublicIpPhase: "public_ip_phase",
     VolumePhase: "volume_phase",
+    CertificateState: "certificate_state",
+    EvidenceKind: "evidence",
+    ItemState: "item_state",
     SnapshotPhase: "snapshot_phase",
 }
 """Which vocabulary words which enumeration; the guard test walks it."""

@@ -1087,7 +1087,7 @@ def upgrade() -> None:
         "deletion_certificates",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("number", sa.String(length=32), nullable=False),
+        sa.Column("number", sa.String(length=32), nullable=True),
         sa.Column("server_id", sa.Uuid(), nullable=False),
         sa.Column("organization_id", sa.Uuid(), nullable=False),
         sa.Column("request_id", sa.Uuid(), nullable=True),
@@ -1095,11 +1095,18 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("evidence", sa.String(length=16), nullable=False),
         sa.Column("server", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("reason", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
         sa.Column("checks", sa.Integer(), nullable=False),
         sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("unanswered_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("issued_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("evidence IN ('asked', 'none')", name=op.f("ck_deletion_certificates_evidence_known")),
         sa.CheckConstraint(
-            "state IN ('open', 'complete', 'incomplete')", name=op.f("ck_deletion_certificates_state_known")
+            "state IN ('open', 'incomplete', 'complete')", name=op.f("ck_deletion_certificates_state_known")
+        ),
+        sa.CheckConstraint(
+            "(number IS NULL) = (issued_at IS NULL)", name=op.f("ck_deletion_certificates_numbered_when_issued")
         ),
         sa.ForeignKeyConstraint(["backend_id"], ["backends.id"], name=op.f("fk_deletion_certificates_backend_id")),
         sa.ForeignKeyConstraint(
@@ -1114,6 +1121,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("server_id", name=op.f("uq_deletion_certificates_server_id")),
     )
     with op.batch_alter_table("deletion_certificates", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_deletion_certificates_due_at"), ["due_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_deletion_certificates_organization_id"), ["organization_id"], unique=False)
 
     op.create_table(
@@ -1410,6 +1418,8 @@ def upgrade() -> None:
         sa.Column("ref", sa.String(length=300), nullable=False),
         sa.Column("name", sa.String(length=300), nullable=False),
         sa.Column("size_gib", sa.Integer(), nullable=True),
+        sa.Column("token", sa.Uuid(), nullable=True),
+        sa.Column("attached_to", sa.String(length=300), nullable=True),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
@@ -1417,7 +1427,9 @@ def upgrade() -> None:
             "kind IN ('server', 'disk', 'volume', 'snapshot', 'nic', 'address', 'port_rules', 'seed', 'other', 'dns')",
             name=op.f("ck_certificate_items_kind_known"),
         ),
-        sa.CheckConstraint("state IN ('there', 'gone', 'unknown')", name=op.f("ck_certificate_items_state_known")),
+        sa.CheckConstraint(
+            "state IN ('there', 'gone', 'unknown', 'kept')", name=op.f("ck_certificate_items_state_known")
+        ),
         sa.ForeignKeyConstraint(
             ["certificate_id"], ["deletion_certificates.id"], name=op.f("fk_certificate_items_certificate_id")
         ),
