@@ -91,8 +91,8 @@ class Backend(Row, table=True):
     rehearses: bool = False
     last_seen_at: datetime | None = None
     checked_at: datetime | None = None
-    counts_city_quota: bool = True
-    """False: what a district builds on a cloud of its own is counted up to the district and not at the city."""
+    counts_city_quota: bool = False
+    """Whether what is built on a cloud that a district owns counts at the city too. Nobody's cloud always does."""
     expected_offline_hours: int = 0
     """An edge site may be away this long without an alarm."""
     failures: int = 0
@@ -101,6 +101,8 @@ class Backend(Row, table=True):
     """Until then it is left in peace (circuit breaker)."""
     servers_synced_at: datetime | None = None
     """When its servers were last read completely."""
+    servers_known_since: datetime | None = None
+    """When its servers were first read completely: what is foreign and came later was made past us."""
     servers_message: dict[str, Any] | None = json_field()
     """Why the last reading of its servers did not count."""
     sync_cursor: str | None = Field(default=None, max_length=500)

@@ -42,6 +42,10 @@ class ObservedServer(Row, table=True):
     changed_at: datetime
     missing_since: datetime | None = None
     """When a complete list first came without it."""
+    digest: str = Field(default="", max_length=32)
+    """Of what was seen: an unchanged server is not written again."""
+    baseline: dict[str, Any] | None = json_field()
+    """What the backend showed when it was first seen as ours: name, image, networks, power."""
 
 
 class ObservedImage(Row, table=True):

@@ -98,6 +98,9 @@ class Server(Row, table=True):
     activated_at: datetime | None = None
     released_at: datetime | None = None
     last_seen_at: datetime | None = None
+    intended_power: str | None = Field(default=None, max_length=16)
+    """What we last asked its power to be, since when: a state of our own doing is no drift. None: never asked."""
+    intended_since: datetime | None = None
     last_confirmed_at: datetime | None = None
     """When a person last said that a server kept by hand is as written; apart from what a backend reports."""
     updated_at: datetime = made_at()
