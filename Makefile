@@ -16,6 +16,7 @@ PYTHON ?= $(shell for p in $(PYTHONS); do \
 digest = $(shell { pwd; cat pyproject.toml $(1); } | cksum | tr ' ' -)
 RUNTIME := .venv/.runtime-$(call digest,constraints.txt)
 DEV := .venv/.dev-$(call digest,constraints-dev.txt)
+MOTO := .venv/moto/.made-$(call digest,constraints-moto.txt)
 
 .PHONY: help demo test labs lint fmt lock migration vendor clean
 help: ## list the targets
@@ -24,10 +25,10 @@ help: ## list the targets
 demo: $(RUNTIME) vendor ## start the sample city on http://127.0.0.1:$(PORT) (PORT=8000 DATA_DIR=.demo)
 	@CLOUDMGR_DATA_DIR="$(DATA_DIR)" exec $(BIN)/cloudmgr demo --port $(PORT)
 
-test: $(DEV) vendor ## run the whole suite that needs no system packages (TESTS=path narrows it)
+test: $(DEV) $(MOTO) vendor ## run the whole suite that needs no system packages (TESTS=path narrows it)
 	@$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
-labs: $(DEV) ## install system packages and start the labs (needs root)
+labs: $(DEV) $(MOTO) ## install system packages and start the labs (needs root)
 	@tests/labs/start
 
 lint: $(DEV) ## ruff, mypy strict, import contracts
@@ -49,6 +50,7 @@ lock: $(DEV) ## write the locks anew (UPGRADE=--upgrade takes newer versions)
 	@$(COMPILE) pyproject.toml --group build -o constraints.txt >/dev/null
 	@$(COMPILE) pyproject.toml --group build --group dev -c constraints.txt -o constraints-dev.txt >/dev/null
 	@$(COMPILE) --group labs -c constraints-dev.txt -o constraints-labs.txt >/dev/null
+	@$(COMPILE) --group moto -o constraints-moto.txt >/dev/null
 	@$(COMPILE) --group node -o constraints-node.txt >/dev/null
 
 migration: $(DEV) ## draft the next schema revision from the models (NAME=add_something)
@@ -78,3 +80,9 @@ $(DEV): $(RUNTIME)
 	@echo "Installing what its tests need …"
 	@$(PIP) --require-hashes -r constraints-dev.txt
 	@rm -f .venv/.dev-* && touch $@
+
+$(MOTO): | $(DEV)
+	@echo "Installing a peer that speaks EC2, in an environment of its own …"
+	@$(BIN)/python -m venv --clear .venv/moto
+	@.venv/moto/bin/python -m pip install --disable-pip-version-check -qq --require-hashes -r constraints-moto.txt
+	@touch $@

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from tests.guards.tree import ROOT
 
-_LOCKS = ("constraints.txt", "constraints-dev.txt", "constraints-labs.txt", "constraints-node.txt")
+_LOCKS = ("constraints.txt", "constraints-dev.txt", "constraints-labs.txt", "constraints-moto.txt", "constraints-node.txt")
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;]+)", re.MULTILINE)
 
 
@@ -48,6 +48,7 @@ def test_a_lock_has_hashes_and_no_address(lock: str) -> None:
         (None, "constraints-dev.txt"),
         ("dev", "constraints-dev.txt"),
         ("labs", "constraints-labs.txt"),
+        ("moto", "constraints-moto.txt"),
         ("node", "constraints-node.txt"),
     ],
 )
