@@ -12,7 +12,7 @@ from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.masking import mask_phone
 from cloudmgr.domain.messages import Translator
 from cloudmgr.http import streams
-from cloudmgr.services import requests
+from cloudmgr.services.request_kinds.base import reservation_id
 from cloudmgr.services.requests import RequestRow, RequestView
 
 
@@ -190,10 +190,6 @@ def request_shape(view: RequestView, actor: Actor, translate: Translator) -> dic
 
 
 def _reservation(view: RequestView) -> dict[str, Any] | None:
-    if view.request.kind != "create" or not view.servers:
+    if not view.amounts:
         return None
-    amounts: dict[str, int] = {}
-    for row in view.servers:
-        for key, amount in requests.amounts_of(row[0]).items():
-            amounts[key] = amounts.get(key, 0) + amount
-    return {"id": requests.reservation_id(view.request), "amounts": amounts}
+    return {"id": reservation_id(view.request), "amounts": view.amounts}

@@ -18,7 +18,8 @@ from cloudmgr.models import Approval, ApprovalStage, Organization, Project, Reso
 from cloudmgr.services import audit
 from cloudmgr.services import requests as request_services
 from cloudmgr.services.request_inputs import Decide
-from cloudmgr.store import requests, servers
+from cloudmgr.services.request_kinds import kind_of
+from cloudmgr.store import requests
 
 _EVENTS = {
     Decision.APPROVE: Event.REQUEST_APPROVE,
@@ -145,13 +146,7 @@ def _approve(session: Session, actor: Actor, request: ResourceRequest, organizat
     request.decided_at = request.updated_at = clock.now()
     request.attempt += 1
     requests.add(session, request)
-    if request.kind == "create":
-        district = session.get(Organization, organization.district_id or organization.id)
-        division = district.code if district else organization.code
-        for server in servers.plain_of_request(session, request):
-            number = requests.next_number(session, f"{division}-VM", "")
-            server.resource_no = f"{division}-VM-{number:06d}"
-            servers.keep(session, server, actor=actor.username, change="approved")
+    kind_of(request.kind).approved(session, actor, request, organization)
     queue.enqueue(
         session,
         "fulfil_request",
@@ -170,10 +165,6 @@ def list_decidable(session: Session, actor: Actor) -> list[QueueRow]:
 def weigh(session: Session, actor: Actor, request_id: uuid.UUID) -> Weighing:
     """Return the quota of every level beside what the request takes of it (already held since submission)."""
     view = request_services.get_request(session, actor, request_id)
-    taken: dict[str, int] = {}
-    for server, *_ in view.servers:
-        for key, amount in request_services.amounts_of(server).items():
-            taken[key] = taken.get(key, 0) + amount
     own = quotas.account_usage(session, view.project.account_id)
     chain = [quotas.account_usage(session, account_id) for account_id, _ in own.ancestors]
-    return Weighing(usage=[*chain, own], taken=taken)
+    return Weighing(usage=[*chain, own], taken=view.amounts)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Tag
 
-from cloudmgr.services.request_inputs import CreateRequest, DraftRequest, RetireRequest
+from cloudmgr.services.request_inputs import Command, CreateRequest, DraftRequest, RetireRequest, body_adapter
 
 
 class SentCreate(CreateRequest):
@@ -41,11 +41,9 @@ SentRequest = Annotated[
 ]
 
 
-def drafted(sent: SentCreate | SentRetire | SentDraft) -> CreateRequest | RetireRequest | DraftRequest:
+def drafted(sent: Command | SentDraft) -> Command | DraftRequest:
     """Return the command without the transport's `draft` mark."""
     plain = sent.model_dump(exclude={"draft"}, exclude_unset=True)
     if isinstance(sent, SentDraft):
         return DraftRequest.model_validate(plain)
-    if isinstance(sent, SentRetire):
-        return RetireRequest.model_validate(plain)
-    return CreateRequest.model_validate(plain)
+    return body_adapter.validate_python(plain)

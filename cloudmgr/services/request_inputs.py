@@ -63,8 +63,10 @@ class RetireRequest(Input):
     servers: Annotated[list[Id], Field(min_length=1, max_length=MAX_COUNT)]
 
 
-RequestBody = Annotated[CreateRequest | RetireRequest, Field(discriminator="kind")]
-body_adapter: TypeAdapter[CreateRequest | RetireRequest] = TypeAdapter(RequestBody)
+Command = CreateRequest | RetireRequest
+"""What can be submitted, one class a kind."""
+RequestBody = Annotated[Command, Field(discriminator="kind")]
+body_adapter: TypeAdapter[Command] = TypeAdapter(RequestBody)
 
 
 class DraftRequest(Input):

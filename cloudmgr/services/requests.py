@@ -1,4 +1,4 @@
-"""Requests for resources: save, submit, withdraw, retry, read. Deciding on them is `approvals`."""
+"""Requests for resources: save, submit, withdraw, retry, read. `approvals` decides on them, `request_kinds` knows each kind."""
 
 import uuid
 from collections.abc import Sequence
@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
-import quotas
 from cloudmgr.adapters import queue
 from cloudmgr.domain import approval, clock
 from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import Conflict, Forbidden, Hidden, InvalidInput, NotFound
 from cloudmgr.domain.events import Event
-from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.labels import REQUEST_PHASES, word
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import (
@@ -23,13 +20,14 @@ from cloudmgr.domain.phases import (
     HOLDING_REQUESTS,
     NUMBER_PREFIXES,
     RequestPhase,
-    ServerPhase,
     require_request_move,
 )
-from cloudmgr.models import Approval, ApprovalStage, Organization, Project, RequestEvent, ResourceRequest, Server, User
+from cloudmgr.models import Approval, ApprovalStage, Organization, Project, RequestEvent, ResourceRequest, User
 from cloudmgr.services import audit, plans, resolution
-from cloudmgr.services.request_inputs import CreateRequest, DraftRequest, RetireRequest, body_adapter
-from cloudmgr.services.resolution import ResolvedCreate, ResolvedRetire
+from cloudmgr.services.request_inputs import Command, DraftRequest, body_adapter
+from cloudmgr.services.request_kinds import kind_of
+from cloudmgr.services.request_kinds.base import project_of
+from cloudmgr.services.resolution import Resolved
 from cloudmgr.store import requests, servers
 
 plan = plans.plan
@@ -49,6 +47,8 @@ class RequestView:
     approvals: list[tuple[Approval, User]]
     servers: list[servers.ServerRow]
     events: list[RequestEvent]
+    amounts: dict[str, int]
+    """What it takes of the quota; empty for kinds that cost nothing."""
 
 
 RequestRow = tuple[ResourceRequest, Project, Organization, User]
@@ -71,14 +71,14 @@ def save_draft(session: Session, actor: Actor, command: DraftRequest) -> Resourc
     return request
 
 
-def submit_new(session: Session, actor: Actor, command: CreateRequest | RetireRequest) -> ResourceRequest:
+def submit_new(session: Session, actor: Actor, command: Command) -> ResourceRequest:
     """Submit a request in one go: checked, numbered, its quota held, its first approval stage opened.
 
     Raises:
         QuotaExceeded: with every account and key that binds. Nothing is held then, and nothing stays.
         The refusals of `resolution`.
     """
-    resolved = _resolve(session, actor, command)
+    resolved = kind_of(command.kind).resolve(session, actor, command)
     request = ResourceRequest(
         kind=command.kind,
         project_id=resolved.project.id,
@@ -92,7 +92,7 @@ def submit_new(session: Session, actor: Actor, command: CreateRequest | RetireRe
 
 
 def update_request(
-    session: Session, actor: Actor, request_id: uuid.UUID, command: CreateRequest | RetireRequest | DraftRequest
+    session: Session, actor: Actor, request_id: uuid.UUID, command: Command | DraftRequest
 ) -> ResourceRequest:
     """Replace the body of one's own draft or returned request.
 
@@ -111,7 +111,7 @@ def update_request(
             N_("Kind and project of a request stay as they are; make a new request instead."), field="project"
         )
     if not isinstance(command, DraftRequest):
-        _resolve(session, actor, command)
+        kind_of(command.kind).resolve(session, actor, command)
     request.body = command.model_dump(mode="json", exclude_unset=True)
     request.purpose = command.purpose
     request.updated_at = clock.now()
@@ -136,7 +136,7 @@ def submit(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceReq
             {**found, "loc": found["loc"][1:]} for found in error.errors(include_url=False, include_input=False)
         ]
         raise refusal from error
-    _submit(session, actor, request, command, _resolve(session, actor, command))
+    _submit(session, actor, request, command, kind_of(command.kind).resolve(session, actor, command))
     return request
 
 
@@ -173,13 +173,9 @@ def retry(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceRequ
             N_("Only a failed or partly fulfilled request can be tried again; this one is {phase}."),
             phase=word(REQUEST_PHASES, request.phase),
         )
-    failed = [server for server in servers.plain_of_request(session, request) if server.phase == ServerPhase.FAILED]
-    stuck = [server for server in servers.plain_of_request(session, request) if server.phase == ServerPhase.RETIRING]
-    if not failed and not stuck:
-        raise Conflict(N_("Nothing of this request is left to try again."))
     request.attempt += 1
-    if request.kind == "create":
-        _rearm(session, request, failed, actor)
+    if not kind_of(request.kind).rearm(session, actor, request):
+        raise Conflict(N_("Nothing of this request is left to try again."))
     require_request_move(RequestPhase(request.phase), RequestPhase.FULFILLING)
     request.phase = RequestPhase.FULFILLING.value
     request.finished_at = None
@@ -203,60 +199,10 @@ def retry(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceRequ
     return request
 
 
-def _rearm(session: Session, request: ResourceRequest, failed: Sequence[Server], actor: Actor) -> None:
-    """Make failed servers ready for another attempt; those that never stood hold quota anew under a reservation of its own."""
-    fresh = [server for server in failed if server.failed_step not in ("configure", "undo")]
-    if fresh:
-        project = project_of(session, request)
-        reservation = uuid.uuid5(request.id, f"retry:{request.attempt}")
-        quotas.reserve(
-            session,
-            reservation_id=reservation,
-            account_id=project.account_id,
-            parts=[part_of(session, server) for server in fresh],
-            reason=request.number or "",
-        )
-        for server in fresh:
-            server.reservation_id = reservation
-    for server in failed:
-        server.attempt += 1
-        server.tried_zones = []
-        server.failure = None
-        if server.failed_step != "configure":
-            servers.move(session, server, ServerPhase.REQUESTED, actor=actor.username, change="retry")
-        server.failed_step = None
-        session.add(server)
-    session.flush()
-
-
-def part_of(session: Session, server: Server) -> quotas.Part:
-    """Return a built or planned server's share of the quota, with what its request fixed."""
-    dims = {"arch": server.arch, "network_zone": server.network_zone, "environment": server.env}
-    if server.wanted_backend_id is not None:
-        dims["backend"] = servers.backend_name(session, server.wanted_backend_id)
-    return quotas.Part(part_id=server.id, amounts=amounts_of(server), dims=dims)
-
-
-def amounts_of(server: Server) -> dict[str, int]:
-    """Return what a server costs in quota."""
-    return {
-        "servers": 1,
-        "vcpus": server.vcpus,
-        "memory_mib": server.memory_mib,
-        "disk_gib": server.system_disk_gib + server.data_disk_gib,
-        "ip_addresses": 1,
-        "volumes": 1 if server.data_disk_gib else 0,
-    }
-
-
 def give_up(session: Session, request: ResourceRequest, phase: RequestPhase) -> None:
     """Move a request to an end before fulfilment: its quota is given back and servers that were never begun are removed."""
     if RequestPhase(request.phase) in HOLDING_REQUESTS:
-        if request.kind == "create":
-            quotas.void(session, reservation_id=reservation_id(request))
-            servers.remove_unbegun(session, request.id)
-        else:
-            servers.keep_after_all(session, request.id)
+        kind_of(request.kind).give_up(session, request)
         requests.close_stages(session, request.id)
     request.phase = phase.value
     request.updated_at = clock.now()
@@ -265,111 +211,30 @@ def give_up(session: Session, request: ResourceRequest, phase: RequestPhase) -> 
     requests.add(session, request)
 
 
-def reservation_id(request: ResourceRequest) -> uuid.UUID:
-    """Return the id of the reservation that a request's present submission holds."""
-    return uuid.uuid5(request.id, f"submission:{request.submission}")
-
-
-def _resolve(session: Session, actor: Actor, command: CreateRequest | RetireRequest) -> ResolvedCreate | ResolvedRetire:
-    if isinstance(command, CreateRequest):
-        return resolution.resolve_create(session, actor, command)
-    return resolution.resolve_retire(session, actor, command)
-
-
-def _submit(
-    session: Session,
-    actor: Actor,
-    request: ResourceRequest,
-    command: CreateRequest | RetireRequest,
-    resolved: ResolvedCreate | ResolvedRetire,
-) -> None:
-    organization = resolved.organization
+def _submit(session: Session, actor: Actor, request: ResourceRequest, command: Command, resolved: Resolved) -> None:
+    kind = kind_of(request.kind)
     request.purpose = command.purpose
     request.submission += 1
     request.submitted_at = request.updated_at = clock.now()
     request.body = command.model_dump(mode="json", exclude_unset=True)
     request.refusal = None
-    ids = [new_id() for _ in resolved.servers]
-    if isinstance(command, CreateRequest) and isinstance(resolved, ResolvedCreate):
-        request.env = command.env.value
-        request.network_zone = command.network_zone
-        request.lease_end = command.lease_end
-        request.lease_long_term = command.lease_long_term
-        request.lease_reason = command.lease_reason
-        request.owner_name, request.owner_phone = resolved.owner_name, resolved.owner_phone
-        request.ssh_keys = resolved.ssh_keys
-        quotas.reserve(
-            session,
-            reservation_id=reservation_id(request),
-            account_id=resolved.project.account_id,
-            parts=[server.part(id_, command.env.value) for id_, server in zip(ids, resolved.servers, strict=True)],
-            reason=request.number or "",
-        )
+    kind.hold(session, request, command, resolved)
     if request.number is None:
         day = clock.today().strftime("%Y%m%d")
         prefix = NUMBER_PREFIXES[request.kind]
         request.number = f"{prefix}{day}-{requests.next_number(session, prefix, day):04d}"
     request.phase = RequestPhase.IN_REVIEW.value
     requests.add(session, request)
-    if isinstance(resolved, ResolvedCreate):
-        _add_servers(session, request, resolved, ids)
-    else:
-        for server in resolved.servers:
-            server.retire_request_id = request.id
-        requests.add(session, *resolved.servers)
-    _open_stages(session, request, organization)
-    _audit(session, actor, Event.REQUEST_SUBMIT, request, organization, servers=len(ids))
+    count = kind.write(session, request, resolved)
+    _open_stages(session, request, resolved.organization)
+    _audit(session, actor, Event.REQUEST_SUBMIT, request, resolved.organization, **{kind.counted: count})
     requests.tell(
         session,
         request.id,
         kind="phase",
-        message=Message(
-            N_("Submitted by {person} as {number}; quota is held."),
-            {"person": actor.display_name, "number": request.number},
-        ),
+        message=Message(kind.told, {"person": actor.display_name, "number": request.number}),
         dedupe=f"submitted:{request.submission}",
     )
-
-
-def _add_servers(
-    session: Session, request: ResourceRequest, resolved: ResolvedCreate, ids: Sequence[uuid.UUID]
-) -> None:
-    rows = [
-        Server(
-            id=id_,
-            project_id=request.project_id,
-            organization_id=request.organization_id,
-            request_id=request.id,
-            reservation_id=reservation_id(request),
-            name=planned.name,
-            arch=planned.arch,
-            flavor_id=planned.flavor.id,
-            image_id=planned.image.id,
-            vcpus=planned.flavor.vcpus,
-            memory_mib=planned.flavor.memory_mib,
-            system_disk_gib=planned.flavor.system_disk_gib,
-            data_disk_gib=planned.data_disk_gib,
-            network_zone=planned.network_zone,
-            env=request.env,
-            purpose_kind=planned.purpose_kind,
-            spread=planned.spread,
-            wanted_backend_id=planned.backend.id if planned.backend else None,
-            playbook=planned.playbook,
-            variables=dict(planned.variables),
-            ssh_keys=request.ssh_keys,
-            owner_name=request.owner_name,
-            owner_phone=request.owner_phone,
-            lease_end=request.lease_end,
-            lease_long_term=request.lease_long_term,
-        )
-        for id_, planned in zip(ids, resolved.servers, strict=True)
-    ]
-    try:
-        with session.begin_nested():
-            requests.add(session, *rows)
-    except IntegrityError as error:
-        taken = servers.taken_names(session, request.project_id, [row.name for row in rows])
-        raise resolution.name_taken(taken or [rows[0].name]) from error
 
 
 def _open_stages(session: Session, request: ResourceRequest, organization: Organization) -> None:
@@ -435,8 +300,9 @@ def get_request(session: Session, actor: Actor, request_id: uuid.UUID) -> Reques
         requester=requester,
         stages=[stage for stage in requests.stages(session, request.id) if stage.submission == request.submission],
         approvals=requests.approvals(session, request.id),
-        servers=servers.of_request(session, request),
+        servers=kind_of(request.kind).servers(session, request),
         events=requests.latest_events(session, request.id, EVENTS_ON_PAGE),
+        amounts=kind_of(request.kind).amounts(session, request),
     )
 
 
@@ -446,11 +312,6 @@ def list_events(
     """Return progress from behind event `after`, and whether the request has come to its end."""
     request, _ = _visible(session, actor, request_id)
     return requests.events(session, request.id, after=after), request.finished_at is not None
-
-
-def project_of(session: Session, request: ResourceRequest) -> Project:
-    """Return the project of a request."""
-    return session.get_one(Project, request.project_id)
 
 
 def _visible(

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlmodel import Session
@@ -11,6 +11,7 @@ from cloudmgr.adapters import catalogue
 from cloudmgr.domain import clock, leases, naming, sshkeys
 from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import ArchMismatch, ClassificationRefused, Conflict, InvalidInput
+from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import LIVE_SERVERS, REFUSED_LEVELS, ServerPhase
 from cloudmgr.models import Backend, Flavor, Image, Organization, Project, Server
@@ -37,6 +38,7 @@ class PlannedServer:
     spread: str
     playbook: str
     variables: Mapping[str, Any]
+    id: uuid.UUID = field(default_factory=new_id)
 
     @property
     def amounts(self) -> dict[str, int]:
@@ -55,20 +57,26 @@ class PlannedServer:
         """What this server takes of a zone."""
         return {key: self.amounts[key] for key in ("vcpus", "memory_mib", "disk_gib")}
 
-    def part(self, part_id: uuid.UUID, env: str) -> Part:
+    def part(self, env: str) -> Part:
         """Return this server's share of a reservation, with the dimensions that the request itself fixes."""
         dims = {"arch": self.arch, "network_zone": self.network_zone, "environment": env}
         if self.backend is not None:
             dims["backend"] = self.backend.name
-        return Part(part_id=part_id, amounts=self.amounts, dims=dims)
+        return Part(part_id=self.id, amounts=self.amounts, dims=dims)
 
 
 @dataclass(frozen=True, slots=True)
-class ResolvedCreate:
-    """A create request whose every name was found."""
+class Resolved:
+    """Whose a request is; each kind adds what it found."""
 
     project: Project
     organization: Organization
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedCreate(Resolved):
+    """A create request whose every name was found."""
+
     servers: list[PlannedServer]
     ssh_keys: list[str]
     owner_name: str
@@ -77,11 +85,9 @@ class ResolvedCreate:
 
 
 @dataclass(frozen=True, slots=True)
-class ResolvedRetire:
+class ResolvedRetire(Resolved):
     """A retire request whose servers may go."""
 
-    project: Project
-    organization: Organization
     servers: list[Server]
 
 

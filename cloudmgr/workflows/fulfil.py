@@ -1,13 +1,15 @@
-"""The fulfilment of one request: its servers are made side by side, then configured by one playbook run, then handed over.
+"""The fulfilment of one request: what it asks for is done side by side; new servers are then configured by one playbook run.
 
 Of ten servers nine that succeed stay, and the tenth gives back its own share: the request is partly fulfilled.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from dbos import DBOS, SetWorkflowID
 
 from cloudmgr.adapters import queue
+from cloudmgr.domain.phases import RequestKind
 from cloudmgr.workflows import playbook_runs, request_facts
 from cloudmgr.workflows.provision import provision_server
 from cloudmgr.workflows.retire import retire_server
@@ -18,21 +20,25 @@ from cloudmgr.workflows.steps import call, write
 def fulfil_request(request_id: str, attempt: int) -> str:
     """Do what an approved request asks for; returns its final phase."""
     begun = write("begin", request_facts.begin, request_id)
-    if begun["kind"] == "retire":
-        _each(begun["servers"], retire_server, "retire_server")
-    else:
-        _each(begun["servers"], provision_server, "provision_server")
+    _each(begun["items"])
+    if begun["kind"] == RequestKind.CREATE:
         _configure(request_id, attempt)
     phase: str = write("finish", request_facts.finish, request_id, attempt)
     return phase
 
 
-def _each(servers: list[dict[str, Any]], workflow: Any, kind: str) -> None:
-    """Start one workflow a server and wait for all; the queue bounds how many run at once."""
+_WORKFLOWS: Mapping[str, Any] = {
+    "provision_server": provision_server,
+    "retire_server": retire_server,
+}
+
+
+def _each(items: list[dict[str, Any]]) -> None:
+    """Start one workflow an item and wait for all; the queue bounds how many run at once."""
     handles = []
-    for server in servers:
-        with SetWorkflowID(f"{kind}:{server['id']}:{server['attempt']}"):
-            handles.append(DBOS.enqueue_workflow(queue.SERVERS, workflow, server["id"], server["attempt"]))
+    for item in items:
+        with SetWorkflowID(f"{item['workflow']}:{item['key']}"):
+            handles.append(DBOS.enqueue_workflow(queue.SERVERS, _WORKFLOWS[item["workflow"]], *item["args"]))
     for handle in handles:
         handle.get_result()
 

@@ -1,6 +1,8 @@
 """What the fulfilment of a request writes at its beginning and its end."""
 
 import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlmodel import Session
@@ -8,7 +10,7 @@ from sqlmodel import Session
 from cloudmgr.domain import clock
 from cloudmgr.domain.events import Event, Outcome
 from cloudmgr.domain.messages import N_, Message
-from cloudmgr.domain.phases import RequestPhase, ServerPhase, require_request_move
+from cloudmgr.domain.phases import RequestKind, RequestPhase, ServerPhase, require_request_move
 from cloudmgr.models import Organization, ResourceRequest
 from cloudmgr.services import audit
 from cloudmgr.store import requests, servers
@@ -23,44 +25,93 @@ _TOLD = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many of the things a request asks for are done; `is_begun`: none is, and yet something stands."""
+
+    good: int
+    all: int
+    is_begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How one kind of request is worked off.
+
+    `items` returns what is left to do: the workflow's name, the key its id is made of (never the same twice) and its
+    arguments. `tally` counts what came of it.
+    """
+
+    items: Callable[[Session, ResourceRequest], list[dict[str, Any]]]
+    tally: Callable[[Session, ResourceRequest], Tally]
+
+
+def item(workflow: str, key: str, *args: Any) -> dict[str, Any]:
+    """Return one thing to do: `workflow(*args)`, under the id `workflow:key`."""
+    return {"workflow": workflow, "key": key, "args": list(args)}
+
+
 def begin(session: Session, request_id: str) -> dict[str, Any]:
-    """Move the request to `fulfilling` and return the servers to work on."""
+    """Move the request to `fulfilling` and return what is to be done for it."""
     request = _load(session, request_id)
     if request.phase == RequestPhase.APPROVED:
         _move(session, request, RequestPhase.FULFILLING)
         requests.tell(
             session, request.id, kind="phase", message=Message(N_("Work has begun.")), dedupe=f"begun:{request.attempt}"
         )
-    wanted = (ServerPhase.REQUESTED,) if request.kind == "create" else tuple(set(ServerPhase) - {ServerPhase.RETIRED})
-    return {
-        "kind": request.kind,
-        "servers": [
-            {"id": str(server.id), "attempt": server.attempt if request.kind == "create" else request.attempt}
-            for server in servers.plain_of_request(session, request)
-            if server.phase in wanted
-        ],
-    }
+    return {"kind": request.kind, "items": _WORK[request.kind].items(session, request)}
+
+
+def _to_build(session: Session, request: ResourceRequest) -> list[dict[str, Any]]:
+    return [
+        item("provision_server", f"{server.id}:{server.attempt}", str(server.id), server.attempt)
+        for server in servers.plain_of_request(session, request)
+        if server.phase == ServerPhase.REQUESTED
+    ]
+
+
+def _built(session: Session, request: ResourceRequest) -> Tally:
+    asked = servers.plain_of_request(session, request)
+    return Tally(
+        good=sum(server.phase == ServerPhase.ACTIVE for server in asked),
+        all=len(asked),
+        is_begun=any(server.built_at and server.failed_step == "configure" for server in asked),
+    )
+
+
+def _to_retire(session: Session, request: ResourceRequest) -> list[dict[str, Any]]:
+    return [
+        item("retire_server", f"{server.id}:{request.attempt}", str(server.id), request.attempt)
+        for server in servers.plain_of_request(session, request)
+        if server.phase != ServerPhase.RETIRED
+    ]
+
+
+def _retired(session: Session, request: ResourceRequest) -> Tally:
+    asked = servers.plain_of_request(session, request)
+    return Tally(good=sum(server.phase == ServerPhase.RETIRED for server in asked), all=len(asked))
+
+
+_WORK: Mapping[str, Work] = {
+    RequestKind.CREATE: Work(_to_build, _built),
+    RequestKind.RETIRE: Work(_to_retire, _retired),
+}
 
 
 def finish(session: Session, request_id: str, attempt: int) -> str:
-    """Settle the request's phase by what became of its servers."""
+    """Settle the request's phase by what became of what it asked for."""
     request = _load(session, request_id)
-    all_servers = servers.plain_of_request(session, request)
-    good_phase = ServerPhase.ACTIVE if request.kind == "create" else ServerPhase.RETIRED
-    good = sum(server.phase == good_phase for server in all_servers)
-    if good == len(all_servers):
+    tally = _WORK[request.kind].tally(session, request)
+    if tally.good == tally.all:
         phase = RequestPhase.FULFILLED
-    elif good or (
-        request.kind == "create"
-        and any(server.built_at and server.failed_step == "configure" for server in all_servers)
-    ):
+    elif tally.good or tally.is_begun:
         phase = RequestPhase.PARTLY_FULFILLED
     else:
         phase = RequestPhase.FAILED
     if request.phase == RequestPhase.FULFILLING:
         _move(session, request, phase)
         request.finished_at = clock.now()
-        message = Message(_TOLD[phase], {"good": good, "all": len(all_servers)})
+        message = Message(_TOLD[phase], {"good": tally.good, "all": tally.all})
         requests.tell(session, request.id, kind="phase", message=message, dedupe=f"finished:{attempt}")
         audit.record(
             session,
@@ -72,8 +123,8 @@ def finish(session: Session, request_id: str, attempt: int) -> str:
             organization_path=session.get_one(Organization, request.organization_id).path,
             outcome=Outcome.SUCCESS if phase is RequestPhase.FULFILLED else Outcome.FAILURE,
             reason="" if phase is RequestPhase.FULFILLED else phase.value,
-            good=good,
-            all=len(all_servers),
+            good=tally.good,
+            all=tally.all,
         )
     return request.phase
 

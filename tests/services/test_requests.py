@@ -22,6 +22,7 @@ from cloudmgr.http.validation import field_path
 from cloudmgr.models import ApprovalStage, AuditEvent, RequestEvent, ResourceRequest, Server, ServerVersion
 from cloudmgr.services import approvals, requests
 from cloudmgr.services.request_inputs import Decide, DraftRequest, RetireRequest
+from cloudmgr.services.request_kinds.base import reservation_id
 from tests.services.people import LOCAL
 from tests.stocked import FURONG_SERVERS, Desk, project_named, stand
 
@@ -65,7 +66,7 @@ class TestSubmit:
             ("srv01", "requested", None),
             ("srv02", "requested", None),
         ]
-        assert {each.reservation_id for each in made} == {requests.reservation_id(request)}
+        assert {each.reservation_id for each in made} == {reservation_id(request)}
         assert {each.owner_name for each in made} == {"王芳"}
 
     def test_one_stage_waits_for_the_district(self, desk: Desk) -> None:
@@ -206,7 +207,7 @@ class TestDrafts:
 class TestReturnAndResubmit:
     def test_a_return_frees_everything_and_resubmitting_holds_it_anew(self, desk: Desk) -> None:
         request = submit(desk, count=3)
-        first = requests.reservation_id(request)
+        first = reservation_id(request)
         decide(desk, request, "return", "请减少数量")
         assert held(desk) == [(0, 0)] * 4
         assert servers_of(desk, request) == []
@@ -216,7 +217,7 @@ class TestReturnAndResubmit:
         requests.update_request(desk.session, desk.actor("requester"), request.id, smaller)
         requests.submit(desk.session, desk.actor("requester"), request.id)
         assert held(desk) == [(0, 2)] * 4
-        assert requests.reservation_id(request) != first
+        assert reservation_id(request) != first
         assert [each.name for each in servers_of(desk, request)] == ["app01", "app02"]
         view = requests.get_request(desk.session, desk.actor("requester"), request.id)
         assert [(stage.submission, stage.state) for stage in view.stages] == [(2, "open")]
@@ -442,7 +443,7 @@ class TestRetry:
         requests.retry(desk.session, desk.actor("requester"), request.id)
         assert held(desk) == [(2, 2)] * 4
         stood, created, configured, undone = servers_of(desk, request)
-        original = requests.reservation_id(request)
+        original = reservation_id(request)
         assert [each.reservation_id == original for each in (stood, created, configured, undone)] == [
             True,
             False,

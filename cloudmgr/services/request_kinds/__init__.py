@@ -1,0 +1,16 @@
+"""What requests can ask for, one module a kind; `requests`, `plans` and `approvals` know kinds only through `Kind`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cloudmgr.services.request_kinds.base import Kind
+from cloudmgr.services.request_kinds.create import CreateKind
+from cloudmgr.services.request_kinds.retire import RetireKind
+
+KINDS: Mapping[str, Kind[Any, Any]] = {kind.name: kind for kind in (CreateKind(), RetireKind())}
+"""Every kind that can be asked for. A new one is a module here, its body in `request_inputs` and its work in `workflows`."""
+
+
+def kind_of(name: str) -> Kind[Any, Any]:
+    """Return the rules of a kind of request."""
+    return KINDS[name]

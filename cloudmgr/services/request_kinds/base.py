@@ -1,0 +1,141 @@
+"""What every kind of request answers: what it resolves to, costs, writes, gives up, and tries again. Commits nothing."""
+
+import uuid
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from sqlmodel import Session
+
+from cloudmgr.domain import placement
+from cloudmgr.domain.access import Actor
+from cloudmgr.domain.messages import N_, Message
+from cloudmgr.models import Organization, Project, ResourceRequest
+from cloudmgr.services.inputs import Input
+from cloudmgr.services.resolution import Resolved
+from cloudmgr.store import servers
+from quotas import Preview
+
+C = TypeVar("C", bound=Input)
+R = TypeVar("R", bound=Resolved)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPlan:
+    """One line of the request: what it asks and how every zone answers."""
+
+    index: int
+    name: str
+    count: int
+    arch: str
+    verdicts: list[placement.Verdict]
+    fits: int
+    """How many of the servers have room now, over all candidate zones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The preview of a request. `quota` is None for kinds that cost nothing."""
+
+    kind: str
+    totals: dict[str, int]
+    quota: Preview | None
+    entries: list[EntryPlan] = field(default_factory=list)
+    warnings: list[Message] = field(default_factory=list)
+    refusals: list[dict[str, Any]] = field(default_factory=list)
+    shows_capacity: bool = False
+
+    @property
+    def would_be_accepted(self) -> bool:
+        return not self.refusals
+
+
+class Kind(ABC, Generic[C, R]):
+    """One kind of request. Every function runs in the caller's transaction.
+
+    A request is submitted as `resolve` → `hold` → its number is taken → `write`; it ends before fulfilment by `give_up`,
+    is approved with `approved`, and tried again with `rearm`.
+    """
+
+    name: ClassVar[str]
+    counted: ClassVar[str] = "items"
+    """What the audit event of a submission counts."""
+    told: ClassVar[str] = N_("Submitted by {person} as {number}; quota is held.")
+    """What the request's progress says first."""
+
+    @abstractmethod
+    def resolve(self, session: Session, actor: Actor, command: C) -> R:
+        """Look up everything the request names and ask every rule; write nothing.
+
+        Raises:
+            The refusals of `resolution`.
+        """
+
+    @abstractmethod
+    def plan(self, session: Session, actor: Actor, command: C) -> Plan:
+        """Preview the request with the rules of `resolve`; change nothing."""
+
+    def hold(self, session: Session, request: ResourceRequest, command: C, resolved: R) -> None:
+        """Set the request's own columns and hold its quota. The request has no row yet when it is new.
+
+        Raises:
+            QuotaExceeded: nothing is held then.
+        """
+
+    @abstractmethod
+    def write(self, session: Session, request: ResourceRequest, resolved: R) -> int:
+        """Write the rows the request is about, and return how many things it asks for."""
+
+    @abstractmethod
+    def give_up(self, session: Session, request: ResourceRequest) -> None:
+        """Give back what the present submission holds and remove what was never begun."""
+
+    def approved(self, session: Session, actor: Actor, request: ResourceRequest, organization: Organization) -> None:
+        """Note that the last approval was given; fulfilment is enqueued in the same transaction."""
+
+    @abstractmethod
+    def rearm(self, session: Session, actor: Actor, request: ResourceRequest) -> bool:
+        """Make what has failed ready for another attempt, `request.attempt` being its number; False: nothing has failed.
+
+        Raises:
+            QuotaExceeded: what was given back no longer fits.
+        """
+
+    def servers(self, session: Session, request: ResourceRequest) -> list[servers.ServerRow]:  # noqa: ARG002 - the default
+        """Return the servers the request is about, by name."""
+        return []
+
+    def amounts(self, session: Session, request: ResourceRequest) -> dict[str, int]:  # noqa: ARG002 - the default
+        """Return what the request takes of the quota; empty for kinds that cost nothing."""
+        return {}
+
+
+def reservation_id(request: ResourceRequest) -> uuid.UUID:
+    """Return the id of the reservation that a request's present submission holds."""
+    return uuid.uuid5(request.id, f"submission:{request.submission}")
+
+
+def retry_reservation_id(request: ResourceRequest) -> uuid.UUID:
+    """Return the id of the reservation of the present attempt, for what gave its share back before."""
+    return uuid.uuid5(request.id, f"retry:{request.attempt}")
+
+
+def project_of(session: Session, request: ResourceRequest) -> Project:
+    """Return the project of a request."""
+    return session.get_one(Project, request.project_id)
+
+
+def quota_refusals(quota: Preview) -> list[dict[str, Any]]:
+    """Return what a preview says against a request, as a plan tells it."""
+    return [
+        {"code": "quota_exceeded", **binding.as_json(), "message": binding.describe()} for binding in quota.bindings
+    ]
+
+
+def summed(*amounts: dict[str, int]) -> dict[str, int]:
+    """Add up amounts by key."""
+    totals: dict[str, int] = {}
+    for each in amounts:
+        for key, amount in each.items():
+            totals[key] = totals.get(key, 0) + amount
+    return totals

@@ -1,0 +1,203 @@
+"""申请: new servers for a project."""
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
+
+import quotas
+from cloudmgr.domain import placement
+from cloudmgr.domain.access import Action, Actor
+from cloudmgr.domain.messages import N_, Message
+from cloudmgr.domain.phases import ServerPhase, Spread
+from cloudmgr.models import Organization, ResourceRequest, Server
+from cloudmgr.services import resolution
+from cloudmgr.services.policy import policy_of
+from cloudmgr.services.request_inputs import CreateRequest
+from cloudmgr.services.request_kinds.base import (
+    EntryPlan,
+    Kind,
+    Plan,
+    project_of,
+    quota_refusals,
+    reservation_id,
+    retry_reservation_id,
+    summed,
+)
+from cloudmgr.services.resolution import PlannedServer, ResolvedCreate
+from cloudmgr.services.server_parts import amounts_of, part_of
+from cloudmgr.store import placement as zones
+from cloudmgr.store import requests, servers
+
+
+class CreateKind(Kind[CreateRequest, ResolvedCreate]):
+    """The rules of asking for servers."""
+
+    name = "create"
+    counted = "servers"
+
+    def resolve(self, session: Session, actor: Actor, command: CreateRequest) -> ResolvedCreate:
+        return resolution.resolve_create(session, actor, command)
+
+    def plan(self, session: Session, actor: Actor, command: CreateRequest) -> Plan:
+        resolved = self.resolve(session, actor, command)
+        parts = [server.part(command.env.value) for server in resolved.servers]
+        quota = quotas.preview(session, account_id=resolved.project.account_id, parts=parts)
+        entries = [_plan_entry(session, command, resolved, index) for index in range(len(command.servers))]
+        return Plan(
+            kind="create",
+            totals=summed(*(dict(part.amounts) for part in parts)),
+            quota=quota,
+            entries=entries,
+            warnings=[*resolved.warnings, *(hint for entry in entries if (hint := _scarce(entry)) is not None)],
+            refusals=quota_refusals(quota),
+            shows_capacity=actor.may(Action.CAPACITY_READ, resolved.organization.path),
+        )
+
+    def hold(
+        self, session: Session, request: ResourceRequest, command: CreateRequest, resolved: ResolvedCreate
+    ) -> None:
+        request.env = command.env.value
+        request.network_zone = command.network_zone
+        request.lease_end = command.lease_end
+        request.lease_long_term = command.lease_long_term
+        request.lease_reason = command.lease_reason
+        request.owner_name, request.owner_phone = resolved.owner_name, resolved.owner_phone
+        request.ssh_keys = resolved.ssh_keys
+        quotas.reserve(
+            session,
+            reservation_id=reservation_id(request),
+            account_id=resolved.project.account_id,
+            parts=[server.part(command.env.value) for server in resolved.servers],
+            reason=request.number or "",
+        )
+
+    def write(self, session: Session, request: ResourceRequest, resolved: ResolvedCreate) -> int:
+        rows = [_row(request, planned) for planned in resolved.servers]
+        try:
+            with session.begin_nested():
+                requests.add(session, *rows)
+        except IntegrityError as error:
+            taken = servers.taken_names(session, request.project_id, [row.name for row in rows])
+            raise resolution.name_taken(taken or [rows[0].name]) from error
+        return len(rows)
+
+    def give_up(self, session: Session, request: ResourceRequest) -> None:
+        quotas.void(session, reservation_id=reservation_id(request))
+        servers.remove_unbegun(session, request.id)
+
+    def approved(self, session: Session, actor: Actor, request: ResourceRequest, organization: Organization) -> None:
+        """Give every server its number in the ledger (资源编号)."""
+        district = session.get(Organization, organization.district_id or organization.id)
+        division = district.code if district else organization.code
+        for server in servers.plain_of_request(session, request):
+            number = requests.next_number(session, f"{division}-VM", "")
+            server.resource_no = f"{division}-VM-{number:06d}"
+            servers.keep(session, server, actor=actor.username, change="approved")
+
+    def rearm(self, session: Session, actor: Actor, request: ResourceRequest) -> bool:
+        """Make failed servers ready again; those that never stood hold quota anew under a reservation of its own."""
+        failed = [server for server in servers.plain_of_request(session, request) if server.phase == ServerPhase.FAILED]
+        fresh = [server for server in failed if server.failed_step not in ("configure", "undo")]
+        if fresh:
+            reservation = retry_reservation_id(request)
+            quotas.reserve(
+                session,
+                reservation_id=reservation,
+                account_id=project_of(session, request).account_id,
+                parts=[part_of(session, server) for server in fresh],
+                reason=request.number or "",
+            )
+            for server in fresh:
+                server.reservation_id = reservation
+        for server in failed:
+            server.attempt += 1
+            server.tried_zones = []
+            server.failure = None
+            if server.failed_step != "configure":
+                servers.move(session, server, ServerPhase.REQUESTED, actor=actor.username, change="retry")
+            server.failed_step = None
+            session.add(server)
+        session.flush()
+        return bool(failed)
+
+    def servers(self, session: Session, request: ResourceRequest) -> list[servers.ServerRow]:
+        return servers.of_request(session, request)
+
+    def amounts(self, session: Session, request: ResourceRequest) -> dict[str, int]:
+        return summed(*(amounts_of(server) for server in servers.plain_of_request(session, request)))
+
+
+def _row(request: ResourceRequest, planned: PlannedServer) -> Server:
+    return Server(
+        id=planned.id,
+        project_id=request.project_id,
+        organization_id=request.organization_id,
+        request_id=request.id,
+        reservation_id=reservation_id(request),
+        name=planned.name,
+        arch=planned.arch,
+        flavor_id=planned.flavor.id,
+        image_id=planned.image.id,
+        vcpus=planned.flavor.vcpus,
+        memory_mib=planned.flavor.memory_mib,
+        system_disk_gib=planned.flavor.system_disk_gib,
+        data_disk_gib=planned.data_disk_gib,
+        network_zone=planned.network_zone,
+        env=request.env,
+        purpose_kind=planned.purpose_kind,
+        spread=planned.spread,
+        wanted_backend_id=planned.backend.id if planned.backend else None,
+        playbook=planned.playbook,
+        variables=dict(planned.variables),
+        ssh_keys=request.ssh_keys,
+        owner_name=request.owner_name,
+        owner_phone=request.owner_phone,
+        lease_end=request.lease_end,
+        lease_long_term=request.lease_long_term,
+    )
+
+
+def _plan_entry(session: Session, command: CreateRequest, resolved: ResolvedCreate, index: int) -> EntryPlan:
+    entry = command.servers[index]
+    planned = next(server for server in resolved.servers if server.entry == index)
+    wanted = wanted_of(planned, resolved.organization.path, prefer_xinchuang=policy_of(session).prefer_xinchuang)
+    verdicts = placement.judge(wanted, zones.zone_facts(session, image_id=planned.image.id))
+    fits = 0
+    for verdict in verdicts:
+        if verdict.is_candidate:
+            fits += min(
+                (
+                    verdict.zone.room[key] // amount
+                    for key, amount in planned.capacity.items()
+                    if amount and key in verdict.zone.room
+                ),
+                default=entry.count,
+            )
+    return EntryPlan(index, entry.name, entry.count, planned.arch, verdicts, min(fits, entry.count))
+
+
+def _scarce(entry: EntryPlan) -> Message | None:
+    if entry.fits == 0:
+        return Message(
+            N_("No pool has room for {name} now; it can be submitted and is placed once there is room."),
+            {"name": entry.name},
+        )
+    if entry.fits < entry.count:
+        return Message(
+            N_("There is room now for {fits} of {count} servers of {name}."),
+            {"fits": entry.fits, "count": entry.count, "name": entry.name},
+        )
+    return None
+
+
+def wanted_of(planned: PlannedServer, organization_path: str, *, prefer_xinchuang: bool) -> placement.Wanted:
+    """Return what placement is asked for one planned server."""
+    return placement.Wanted(
+        arch=planned.arch,
+        amounts=planned.capacity,
+        network_zone=planned.network_zone,
+        image=planned.image.name,
+        organization_path=organization_path,
+        backend=planned.backend.name if planned.backend else None,
+        spread=Spread(planned.spread),
+        prefer_xinchuang=prefer_xinchuang,
+    )
