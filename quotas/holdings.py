@@ -99,7 +99,11 @@ def overall_state(states: Iterable[PartState]) -> PartState:
 @cache
 def insertion(dialect: str) -> tuple[UpdateBase, ...]:
     """Return the statements that add a reservation, for `insertion_parameters`."""
-    parts = rowset(dialect, "parts", {"part_id": sa.Uuid(), **dict.fromkeys(DIMENSIONS, sa.Text())})
+    parts = rowset(
+        dialect,
+        "parts",
+        {"part_id": sa.Uuid(), "top_account_id": sa.Uuid(), **dict.fromkeys(DIMENSIONS, sa.Text())},
+    )
     amounts = rowset(dialect, "amounts", {"part_id": sa.Uuid(), "resource": sa.Text(), "amount": sa.BigInteger()})
     reservation = sa.bindparam("held_under", type_=sa.Uuid())
     at = sa.bindparam("moved_at", type_=PARTS.c.created_at.type)
@@ -114,7 +118,17 @@ def insertion(dialect: str) -> tuple[UpdateBase, ...]:
             created_at=at,
         ),
         sa.insert(PARTS).from_select(
-            ["part_id", *DIMENSIONS, "reservation_id", "account_id", "state", "placed", "created_at", "changed_at"],
+            [
+                "part_id",
+                "top_account_id",
+                *DIMENSIONS,
+                "reservation_id",
+                "account_id",
+                "state",
+                "placed",
+                "created_at",
+                "changed_at",
+            ],
             sa.select(
                 *parts.c,
                 reservation.label("reservation_id"),
@@ -141,7 +155,10 @@ def insertion_parameters(
         "held_by": account_id,
         "held_for": reason,
         "held_print": fingerprint,
-        "parts": encode({"part_id": part.part_id.hex, **part.dims} for part in parts),
+        "parts": encode(
+            {"part_id": part.part_id.hex, "top_account_id": part.top.hex if part.top else None, **part.dims}
+            for part in parts
+        ),
         "amounts": encode(
             {"part_id": part.part_id.hex, "resource": resource, "amount": amount}
             for part in parts

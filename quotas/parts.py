@@ -18,11 +18,15 @@ MAX_PARTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One server's share: amounts by resource (`{"servers": 1, "vcpus": 8, …}`) and the dimensions known at submit."""
+    """One server's share: amounts by resource (`{"servers": 1, "vcpus": 8, …}`) and the dimensions known at submit.
+
+    `top` is the account at which the counting ends, where that is known at submit already (None: the root).
+    """
 
     part_id: UUID
     amounts: Mapping[str, int]
     dims: Mapping[str, str] = field(default_factory=dict)
+    top: UUID | None = None
 
 
 def checked(parts: Sequence[Part]) -> list[Part]:
@@ -42,7 +46,7 @@ def checked(parts: Sequence[Part]) -> list[Part]:
         )
     if len({part.part_id for part in parts}) != len(parts):
         raise InvalidInput(N_("The same part stands twice in the reservation."), field="parts")
-    return [Part(part.part_id, checked_amounts(part.amounts), normalise_dims(part.dims)) for part in parts]
+    return [Part(part.part_id, checked_amounts(part.amounts), normalise_dims(part.dims), part.top) for part in parts]
 
 
 def checked_amounts(amounts: Mapping[str, int]) -> dict[str, int]:
@@ -75,6 +79,14 @@ def fingerprint(account_id: UUID, parts: Sequence[Part]) -> str:
     """Return SHA-256 over account and parts, whatever order they are given in."""
     content = [
         account_id.hex,
-        sorted((part.part_id.hex, sorted(part.amounts.items()), sorted(part.dims.items())) for part in parts),
+        sorted(
+            (
+                part.part_id.hex,
+                sorted(part.amounts.items()),
+                sorted(part.dims.items()),
+                *([part.top.hex] if part.top else []),
+            )
+            for part in parts
+        ),
     ]
     return hashlib.sha256(json.dumps(content, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()

@@ -61,7 +61,7 @@ def reserve(
             N_("This reservation holds something else already; use a new one."), detail=f"reservation {reservation_id}"
         )
     levels = read_levels(session, account_id)
-    held = [HeldPart(part.part_id, PartState.PENDING, part.amounts, part.dims) for part in wanted]
+    held = [HeldPart(part.part_id, PartState.PENDING, part.amounts, part.dims, top=part.top) for part in wanted]
     charges = [charge for part in held for charge in _difference(levels, None, part)]
     _admit(levels, charges)
     write_movement(

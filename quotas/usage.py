@@ -103,7 +103,7 @@ def preview(session: Session, *, account_id: UUID, parts: Sequence[Part]) -> Pre
         raise no_such_account(account_id)
     asked: dict[tuple[UUID, Key], int] = {}
     for part in wanted:
-        for at, key, amount in charged(levels, part.amounts, part.dims):
+        for at, key, amount in charged(levels, part.amounts, part.dims, part.top):
             asked[at, key] = asked.get((at, key), 0) + amount
     binding = bindings(levels, asked)
     bound = {(found.account_id, found.key) for found in binding}

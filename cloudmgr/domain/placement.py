@@ -52,6 +52,8 @@ class ZoneFacts:
     room: Mapping[str, int]
     total: Mapping[str, int]
     owner_path: str | None
+    counts_city_quota: bool = False
+    """Whether servers on a cloud that is not the city's own count against the city's quota all the same."""
     shared_paths: tuple[str, ...] = ()
     image_archs: frozenset[str] = frozenset()
     """Architectures in which this backend has the wanted image."""

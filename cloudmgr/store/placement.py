@@ -73,6 +73,7 @@ def zone_facts(session: Session, *, image_id: uuid.UUID, request_id: uuid.UUID |
             room={i.resource: _capacity(i) - i.used for i in inventories.get(zone.id, ())},
             total={i.resource: _capacity(i) for i in inventories.get(zone.id, ())},
             owner_path=owner_path,
+            counts_city_quota=backend.counts_city_quota,
             shared_paths=tuple(shares.get(backend.id, ())),
             image_archs=frozenset(variants.get(backend.id, ())),
             siblings=siblings.get(zone.id, 0),

@@ -4,7 +4,20 @@ import pytest
 
 from cloudmgr.domain.errors import Conflict, InvalidInput, NotFound
 from cloudmgr.domain.ids import new_id
-from quotas import QuotaExceeded, account_usage, get_reservation, place, post, release, reserve, unplace, verify, void
+from quotas import (
+    Part,
+    QuotaExceeded,
+    account_usage,
+    get_reservation,
+    place,
+    post,
+    preview,
+    release,
+    reserve,
+    unplace,
+    verify,
+    void,
+)
 from tests.quotas.conftest import server
 
 KUNPENG = {"backend": "cs-hcs-kp", "tier": "city", "cpu_family": "kunpeng", "is_xinchuang": "true"}
@@ -168,4 +181,15 @@ def test_back_from_a_place_of_its_own_the_whole_tree_is_asked_again(city, held):
         place(city.session, **held, dims=KUNPENG)
     assert refused.value.errors[0]["key"] == "vcpus"
     place(city.session, **held, dims=PHYTIUM, top=city.furong)
+    assert verify(city.session).ok
+
+
+def test_a_place_named_at_submit_is_counted_so_from_the_start(city):
+    city.limit(city.root, {"vcpus": 4})
+    city.limit(city.furong, {"vcpus": 8})
+    part = Part(new_id(), {"vcpus": 8}, {"backend": "yh-kvm-ft"}, city.furong)
+    assert not preview(city.session, account_id=city.community, parts=[part]).bindings
+    reserve(city.session, reservation_id=new_id(), account_id=city.community, parts=[part])
+    assert reserved(city, city.furong, "vcpus") == 8
+    assert account_usage(city.session, city.root).reserved.get("vcpus", 0) == 0
     assert verify(city.session).ok
