@@ -10,9 +10,10 @@ from typing import Any
 
 from babel.messages.pofile import read_po
 
+from providers import registry
 from providers.base import Provider
-from providers.capabilities import CAPABILITIES, capabilities
-from providers.errors import ProviderError
+from providers.capabilities import capabilities
+from providers.errors import ProviderError, Unsupported
 
 ROOT = Path(__file__).parents[2]
 _UNSAFE = re.compile(
@@ -20,17 +21,25 @@ _UNSAFE = re.compile(
 )
 
 
-def lacks(provider: Provider, capability: str) -> bool:
-    """Whether a driver does without a capability; then it must not claim it either."""
-    has = isinstance(provider, CAPABILITIES[capability])
-    assert (capability in capabilities(provider)) is has
-    return not has
+def claimed_by(driver: str | type[Provider]) -> set[str] | None:
+    """Capabilities a driver's class inherits; None where its name is not given or its SDK is not installed."""
+    if not driver:
+        return None
+    try:
+        return set(capabilities(registry.load(driver) if isinstance(driver, str) else driver))
+    except Unsupported:
+        return None
 
 
-def assert_safe(error: ProviderError, secrets: tuple[str, ...] = ()) -> None:
-    """Hold an error to P7 and P12: a tenant may read its message, in Chinese too, and nothing in it is secret."""
-    text = str(error.message)
-    assert not _UNSAFE.search(text), f"not for a tenant's eyes: {text}"
+def assert_safe(error: ProviderError, secrets: tuple[str, ...] = (), shows: tuple[str, ...] = ()) -> None:
+    """Hold an error to P7 and P12: a tenant may read its message, in Chinese too, and nothing in it is secret.
+
+    `shows` are addresses that the tenant asked for, and may therefore be told of.
+    """
+    text = seen = str(error.message)
+    for shown in shows:
+        seen = seen.replace(shown, "…")
+    assert not _UNSAFE.search(seen), f"not for a tenant's eyes: {text}"
     assert text == str(error)
     chinese = chinese_of(error.message.template)
     assert chinese, f"no Chinese for {error.message.template!r}"

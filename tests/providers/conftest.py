@@ -8,7 +8,12 @@ import pytest
 from cloudmgr.domain import clock
 from tests.providers.simulated_cloud import MORNING, opened
 
-pytest.register_assert_rewrite("tests.providers.contract", "tests.providers.capabilities", "tests.providers.checks")
+pytest.register_assert_rewrite(
+    *(
+        f"tests.providers.{name}"
+        for name in ("contract", "capabilities", "capabilities_disks", "capabilities_network", "checks", "hooks")
+    )
+)
 
 
 @pytest.fixture

@@ -1,27 +1,29 @@
 """The promises P1-P13 of providers/base.py as tests that every driver inherits; a driver adds nothing and skips nothing.
 
-A driver's test class gives the hooks that raise NotImplementedError here and may override the others:
+A driver's test class gives the hooks that raise NotImplementedError in hooks.py and may override the others:
 
     class TestLibvirt(ProviderContract):
+        driver = "libvirt"
+
         @pytest.fixture(scope="class")
         @classmethod
         def provider(cls, libvirt_lab): ...
 
-Hooks and class fixtures are class methods, because one server is shared by all tests of a class: a slow backend builds
-about eight servers and waits for one of them to boot. Run it with `--dist loadscope` where tests run in parallel.
+Hooks and class fixtures are class methods, because one server is shared by all tests of a class. The tests of capabilities
+come along, those of the capabilities that the driver inherits. Run it with `--dist loadscope` where tests run in parallel.
 """
 
 import ast
+import json
+import os
 import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 from pydantic import ValidationError
@@ -42,121 +44,10 @@ from tests.providers.capabilities import CapabilityContract
 from tests.providers.checks import ROOT, assert_no_secret, assert_safe, in_threads
 
 STRANGE_REFS = ("", "no-such-server", "../../etc/passwd", "一台不存在的云主机", "x" * 300, "a'; --", "\x00")
+MAY_FOLLOW = {Remedy.RETRY, Remedy.RECONCILE}
 
 
 class ProviderContract(CapabilityContract):
-    arch: ClassVar[Architecture] = Architecture.AARCH64
-    at_once_s: ClassVar[float] = 10.0
-    """How long any call may take (P1); not how long booting takes."""
-    answer_limit_s: ClassVar[float] = 30.0
-    """How long a call to a backend that does not answer may take (P10)."""
-    wait_s: ClassVar[float] = 90.0
-    poll_s: ClassVar[float] = 0.5
-    secrets: ClassVar[tuple[str, ...]] = ()
-    """Secret values in the options of `provider` and `unreachable` (P12)."""
-
-    # Hooks that a driver gives
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def provider(cls) -> Iterator[Provider]:
-        """An open provider on an installation of at least two hosts' room for eight small servers."""
-        raise NotImplementedError
-
-    @classmethod
-    def reopened(cls, provider: Provider) -> Provider:
-        """A second connection to the same installation, remembering nothing of the first; closed by the caller."""
-        raise NotImplementedError
-
-    @classmethod
-    def unreachable(cls, state_dir: Path) -> Provider:
-        """A provider with valid options whose backend is not there."""
-        raise NotImplementedError
-
-    @classmethod
-    def leave_half_built(cls, provider: Provider, spec: ServerSpec, token: uuid.UUID) -> None:
-        """Leave what a create that was killed midway leaves behind, as late in its course as possible."""
-        raise NotImplementedError
-
-    @classmethod
-    def foreign_server(cls, provider: Provider) -> AbstractContextManager[str]:
-        """A server that cloudmgr did not make, by its ref, taken away at the end."""
-        raise NotImplementedError
-
-    @classmethod
-    def unknown_state(cls, provider: Provider, ref: str) -> tuple[PowerState, str, str]:
-        """Let the driver meet a native state it has never heard of: the power and native_state it gives, and the native one.
-
-        A driver whose backend cannot be brought into such a state feeds its own translation directly. The shared server
-        `ref` may be used and must be given back running.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    def timed_out_write(cls, provider: Provider) -> ProviderError:
-        """Let a write time out after it was sent, and return what the driver raised."""
-        raise NotImplementedError
-
-    @classmethod
-    def timed_out_read(cls, provider: Provider) -> ProviderError:
-        """Let a read time out, and return what the driver raised."""
-        raise NotImplementedError
-
-    # Hooks that a driver may override
-
-    @classmethod
-    def spec_for(cls, provider: Provider, arch: Architecture, **changes: Any) -> ServerSpec:
-        """A small server on the first zone, image and network of the architecture."""
-        zone = next(zone for zone in provider.list_zones() if zone.arch is arch and zone.available)
-        image = next(image for image in provider.list_images() if image.arch is arch)
-        networks = [
-            network.ref for network in provider.list_networks() if not network.zones or zone.ref in network.zones
-        ]
-        spec = ServerSpec(
-            name=f"contract-{uuid.uuid4().hex[:8]}",
-            arch=arch,
-            vcpus=1,
-            memory_mib=512,
-            system_disk_gib=max(1, image.min_disk_gib),
-            data_disk_gib=1,
-            zone=zone.ref,
-            image=image.ref,
-            networks=tuple(networks[:1]),
-        )
-        return replace(spec, **changes)
-
-    @classmethod
-    def pass_time(cls) -> None:
-        """Let a little time go by between two looks; a driver with a clock of its own moves that instead."""
-        time.sleep(cls.poll_s)
-
-    @classmethod
-    def leftovers(cls, provider: Provider, token: uuid.UUID) -> list[str]:
-        """Names of everything at the backend that was made for a token: disks, seeds, firmware state …"""
-        found = provider.find_server(token)
-        return [] if found is None else [found.ref]
-
-    @classmethod
-    def wait_until_running(cls, provider: Provider, ref: str) -> ServerObservation:
-        return cls.wait_for(lambda: provider.get_server(ref), lambda seen: seen.power is PowerState.RUNNING)
-
-    @classmethod
-    def wait_until_stopped(cls, provider: Provider, ref: str) -> ServerObservation:
-        return cls.wait_for(lambda: provider.get_server(ref), lambda seen: seen.power is PowerState.STOPPED)
-
-    @classmethod
-    def wait_until_gone(cls, provider: Provider, token: uuid.UUID) -> None:
-        cls.wait_for(lambda: provider.find_server(token), lambda seen: seen is None)
-
-    @classmethod
-    def wait_for(cls, look: Callable[[], Any], is_reached: Callable[[Any], bool]) -> Any:
-        """Look again and again, at most `wait_s` long."""
-        deadline = time.monotonic() + cls.wait_s
-        while not is_reached(seen := look()):
-            assert time.monotonic() < deadline, f"not reached in {cls.wait_s} s; last seen: {seen}"
-            cls.pass_time()
-        return seen
-
     # What the tests share
 
     @pytest.fixture(scope="class")
@@ -164,9 +55,8 @@ class ProviderContract(CapabilityContract):
     def shared(cls, provider: Provider) -> Iterator[tuple[ServerSpec, uuid.UUID, ServerObservation]]:
         """One running server for every test that leaves it running."""
         spec, token = cls.spec_for(provider, cls.arch), uuid.uuid4()
-        made = provider.create_server(spec, token)
         try:
-            yield spec, token, cls.wait_until_running(provider, made.ref)
+            yield spec, token, cls.build(provider, spec, token)
         finally:
             cls.clear_away(provider, token)
 
@@ -183,20 +73,6 @@ class ProviderContract(CapabilityContract):
         yield
         assert_no_secret(caplog.text, self.secrets)
 
-    @classmethod
-    def clear_away(cls, provider: Provider, token: uuid.UUID) -> None:
-        if (found := provider.find_server(token)) is not None:
-            provider.delete_server(found.ref)
-            cls.wait_until_gone(provider, token)
-
-    @contextmanager
-    def refused(self, *kinds: type[ProviderError]) -> Iterator[None]:
-        """Expect one of these errors, safe to show and without secrets (P5, P7, P12)."""
-        with pytest.raises(ProviderError) as caught:
-            yield
-        assert isinstance(caught.value, kinds), f"{caught.value!r} ({caught.value.detail})"
-        assert_safe(caught.value, self.secrets)
-
     # P1 … P13
 
     def test_p01_calls_return_at_once(self, provider, token):
@@ -207,7 +83,7 @@ class ProviderContract(CapabilityContract):
             provider.list_images,
             provider.list_networks,
             lambda: list(provider.list_servers()),
-            lambda: provider.create_server(spec, token),
+            lambda: self._outcome_of_create(provider, spec, token),
             lambda: provider.find_server(token),
         ):
             began = time.monotonic()
@@ -216,7 +92,9 @@ class ProviderContract(CapabilityContract):
 
     def test_p01_driver_never_sleeps(self, provider):
         package = Path(sys.modules[type(provider).__module__].__file__).parent
-        for file in package.glob("*.py"):
+        files = list(package.rglob("*.py"))
+        assert files
+        for file in files:
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Call):
                     called = getattr(node.func, "attr", getattr(node.func, "id", ""))
@@ -239,31 +117,82 @@ class ProviderContract(CapabilityContract):
         finally:
             other.close()
 
-    def test_p02_same_token_at_once_builds_one(self, provider, token):
+    def test_p02_same_token_in_four_threads_builds_one(self, provider, token):
         spec = self.spec_for(provider, self.arch)
         barrier = threading.Barrier(4)
 
-        def create() -> str | Remedy:
+        def create() -> str:
             barrier.wait()
-            try:
-                return provider.create_server(spec, token).ref
-            except ProviderError as error:
-                assert_safe(error, self.secrets)
-                return error.remedy
+            return self._outcome_of_create(provider, spec, token)
 
-        answers = in_threads([create] * 4)
-        ours = [s.ref for s in provider.list_servers() if s.token == token]
-        assert len(ours) == 1
-        assert ours[0] in answers, "somebody must have been told of the server"
-        assert set(answers) <= {ours[0], Remedy.RETRY, Remedy.RECONCILE}
+        self._assert_one_was_built(provider, spec, token, in_threads([create] * 4))
+
+    def test_p02_same_token_in_two_processes_builds_one(self, provider, token):
+        spec = self.spec_for(provider, self.arch)
+        options, state_dir = self.settings(provider)
+        given = {
+            "driver": f"{type(provider).__module__}:{type(provider).__qualname__}",
+            "options": options,
+            "state_dir": str(state_dir),
+            "spec": asdict(spec),
+            "token": str(token),
+        }
+        text = json.dumps(given, default=str)
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+        rivals = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.providers.rival"],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        try:
+            for rival in rivals:
+                rival.stdin.write(text + "\n")
+                rival.stdin.flush()
+            assert [rival.stdout.readline() for rival in rivals] == ["ready\n"] * 2
+            for rival in rivals:
+                rival.stdin.write("go\n")
+                rival.stdin.flush()
+            answers = [rival.communicate(timeout=300)[0].strip() for rival in rivals]
+        finally:
+            for rival in rivals:
+                rival.kill()
+                rival.communicate()
+        self._assert_one_was_built(provider, spec, token, answers)
+
+    def _outcome_of_create(self, provider: Provider, spec: ServerSpec, token: uuid.UUID) -> str:
+        """One call: the reference of the server, or the remedy of the refusal."""
+        try:
+            return provider.create_server(spec, token).ref
+        except ProviderError as error:
+            assert_safe(error, self.secrets)
+            return error.remedy
+
+    def _assert_one_was_built(self, provider: Provider, spec: ServerSpec, token: uuid.UUID, answers: list[str]) -> None:
+        made = self.build(provider, spec, token)
+        assert [s.ref for s in provider.list_servers() if s.token == token] == [made.ref]
+        assert set(answers) <= {made.ref, *MAY_FOLLOW}
+
+    def test_p02_lost_answer_of_a_create_hides_one_server_and_no_second(self, provider, token):
+        spec = self.spec_for(provider, self.arch)
+        error = self.lose_create(provider, spec, token)
+        assert type(error) is UnknownOutcome
+        assert_safe(error, self.secrets)
+        made = self.build(provider, spec, token)
+        assert [s.ref for s in provider.list_servers() if s.token == token] == [made.ref]
 
     def test_p02_half_built_server_is_completed_by_the_same_token(self, provider, token):
         spec = self.spec_for(provider, self.arch)
         self.leave_half_built(provider, spec, token)
         half = provider.find_server(token)
         assert half is None or half.power is not PowerState.RUNNING
-        made = provider.create_server(spec, token)
-        assert self.wait_until_running(provider, made.ref).token == token
+        made = self.build(provider, spec, token)
+        assert made.token == token
         assert [s.ref for s in provider.list_servers() if s.token == token] == [made.ref]
 
     def test_p02_half_built_server_is_found_and_removed_wholly(self, provider, token):
@@ -271,13 +200,12 @@ class ProviderContract(CapabilityContract):
         found = provider.find_server(token)
         assert found is not None, "an undo finds by token what a killed create left"
         assert found.token == token
-        provider.delete_server(found.ref)
-        self.wait_until_gone(provider, token)
-        assert self.leftovers(provider, token) == []
+        self.clear_away(provider, token)
+        self.wait_for(lambda: self.leftovers(provider, token), lambda seen: seen == [])
 
     def test_p02_two_tokens_may_share_a_name(self, provider, shared, token):
         spec, _, server = shared
-        other = provider.create_server(spec, token)
+        other = self.create(provider, spec, token)
         assert other.ref != server.ref
         assert provider.get_server(server.ref).token != provider.get_server(other.ref).token
 
@@ -285,11 +213,10 @@ class ProviderContract(CapabilityContract):
         assert provider.find_server(uuid.uuid4()) is None
 
     def test_p03_deleting_twice_succeeds_and_leaves_nothing(self, provider, token):
-        made = provider.create_server(self.spec_for(provider, self.arch), token)
+        made = self.create(provider, self.spec_for(provider, self.arch), token)
+        self.clear_away(provider, token)
         provider.delete_server(made.ref)
-        self.wait_until_gone(provider, token)
-        provider.delete_server(made.ref)
-        assert self.leftovers(provider, token) == []
+        self.wait_for(lambda: self.leftovers(provider, token), lambda seen: seen == [])
         assert token not in {s.token for s in provider.list_servers()}
         with self.refused(NotFound):
             provider.get_server(made.ref)
@@ -304,6 +231,7 @@ class ProviderContract(CapabilityContract):
         assert (seen.vcpus, seen.memory_mib) == (spec.vcpus, spec.memory_mib)
         assert (seen.system_disk_gib, seen.data_disk_gib) == (spec.system_disk_gib, spec.data_disk_gib)
         assert (seen.arch, seen.zone) == (spec.arch, spec.zone)
+        assert seen.native_uuid is None or uuid.UUID(seen.native_uuid)
         assert seen.name.startswith(spec.name)
 
     @pytest.mark.parametrize(
@@ -411,17 +339,23 @@ class ProviderContract(CapabilityContract):
 
     def test_p13_other_architecture_than_the_zone_is_refused(self, provider, token):
         other = next(arch for arch in Architecture if arch is not self.arch)
+        wrong = replace(self.spec_for(provider, self.arch), arch=other)
+        before = self.changes_sent(provider)
         with self.refused(InvalidSpec):
-            provider.create_server(replace(self.spec_for(provider, self.arch), arch=other), token)
+            provider.create_server(wrong, token)
+        assert self.changes_sent(provider) == before, "refused before the backend is asked to change anything"
         assert self.leftovers(provider, token) == []
 
     def test_p13_image_of_another_architecture_is_refused(self, provider, token):
         images = [image for image in provider.list_images() if image.arch is not self.arch]
         assert images, "offer one image of another architecture, so that this can be shown"
+        assert any(image.arch is None for image in images) or not self.unlabelled_image
+        before = self.changes_sent(provider)
         for image in images:
             wrong = self.spec_for(provider, self.arch, image=image.ref, system_disk_gib=max(1, image.min_disk_gib))
             with self.refused(InvalidSpec):
                 provider.create_server(wrong, token)
+        assert self.changes_sent(provider) == before, "refused before the backend is asked to change anything"
         assert self.leftovers(provider, token) == []
 
     # What every driver does besides
@@ -429,12 +363,15 @@ class ProviderContract(CapabilityContract):
     def test_running_server_has_an_address(self, provider, shared):
         spec, _, server = shared
         seen = self.wait_for(
-            lambda: provider.get_server(server.ref), lambda s: bool(s.ipv4 or s.ipv6) or not spec.networks
+            lambda: provider.get_server(server.ref),
+            lambda s: bool(s.ipv4 or s.ipv6) or not spec.networks or not self.gives_addresses,
         )
+        assert seen.networks is None or set(spec.networks) <= set(seen.networks)
         assert len(set(seen.ipv4)) == len(seen.ipv4)
 
     def test_registry_loads_the_driver_by_its_name(self, provider):
         assert registry.load(provider.name) is type(provider)
+        assert self.driver in {provider.name, type(provider)}, "name the driver in the test class"
 
     def test_many_threads_may_read_at_once(self, provider, shared):
         _, token, server = shared

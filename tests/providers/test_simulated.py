@@ -34,6 +34,8 @@ from tests.providers.simulated_cloud import ARM, MORNING, OPTIONS, X86, X86_SMAL
 
 
 class TestContract(ProviderContract):
+    driver = "simulated"
+    unlabelled_image = True
     at_once_s = 0.5
     answer_limit_s = 1.0
     wait_s = 20.0
@@ -42,7 +44,7 @@ class TestContract(ProviderContract):
     @classmethod
     def provider(cls, tmp_path_factory):
         cls.state_dir = tmp_path_factory.mktemp("contract") / "sim"
-        with clock.stepped(MORNING) as step, closing(opened(cls.state_dir)) as provider:
+        with clock.stepped(clock.now()) as step, closing(opened(cls.state_dir)) as provider:
             cls.step = step
             yield provider
 
@@ -51,8 +53,19 @@ class TestContract(ProviderContract):
         cls.step(timedelta(seconds=0.5))
 
     @classmethod
-    def reopened(cls, provider):
-        return opened(cls.state_dir)
+    def settings(cls, provider):
+        return OPTIONS, cls.state_dir
+
+    @classmethod
+    def changes_sent(cls, provider):
+        return len(provider.calls())
+
+    @classmethod
+    def lose_create(cls, provider, spec, token):
+        provider.inject(Fault("create_server", "lost_answer"))
+        with pytest.raises(ProviderError) as caught:
+            provider.create_server(spec, token)
+        return caught.value
 
     @classmethod
     def unreachable(cls, state_dir):
