@@ -321,7 +321,7 @@ class TestOptions:
 
     def test_documented_example_is_accepted(self, state_dir):
         page = (ROOT / "docs" / "providers.md").read_text()
-        (backend,) = tomllib.loads(page.split("```toml\n")[1].split("```")[0])["backends"]
+        (backend,) = tomllib.loads(page.split("\n## simulated\n")[1].split("```toml\n")[1].split("```")[0])["backends"]
         ours = {key: value for key, value in backend.items() if key not in {"name", "provider", "tier", "datacenter"}}
         with closing(SimulatedProvider.open(ours, backend=backend["name"], state_dir=state_dir)) as provider:
             assert provider.check() == "simulated 1, 4 hosts in 1 zones"
