@@ -34,6 +34,8 @@ class Subnet(Row, table=True):
     """True: we choose addresses. False: the backend does (DHCP), and we only note them."""
     is_enabled: bool = True
     generation: int = 0
+    hint: str | None = Field(default=None, max_length=32)
+    """Key of the address handed out last: the next search begins behind it, so that one just given back rests."""
 
 
 class AddressRange(Row, table=True):
