@@ -33,6 +33,7 @@ class NetworkZoneShape(Shape):
     name_en: str = Field(examples=["E-government extranet zone"])
     code: str = Field(examples=["WW"])
     description: str
+    allows_public_cloud: bool
     is_active: bool
 
 
@@ -76,6 +77,7 @@ class BackendShape(Shape):
     owner_organization: UUID | None
     owner_organization_name: str | None
     shared_with: list[OrganizationName]
+    counts_city_quota: bool = Field(description="Whether servers on a district's own cloud count at the city too.")
     is_enabled: bool
     is_configured: bool = Field(description="Whether a worker's settings hold its connection.")
     health: str = Field(examples=["ok"])

@@ -141,6 +141,12 @@ class ArchMismatch(Refusal):
     code = "arch_mismatch"
 
 
+class NoFittingPool(Refusal):
+    """No pool could ever take a server as asked, however empty it were."""
+
+    code = "no_fitting_pool"
+
+
 class ClassificationRefused(Refusal):
     """Classified systems and MLPS level 4 and above may not use this platform."""
 

@@ -16,6 +16,10 @@ _RESOURCE_WORDS = {
 }
 
 
+GOVERNMENT_EXTRANET = "政务外网区"
+"""The one network zone that a public cloud never carries."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One server looking for a place. `amounts` are per server: vcpus, memory_mib, disk_gib."""
@@ -52,11 +56,11 @@ class ZoneFacts:
     room: Mapping[str, int]
     total: Mapping[str, int]
     owner_path: str | None
-    counts_city_quota: bool = False
-    """Whether servers on a cloud that is not the city's own count against the city's quota all the same."""
     shared_paths: tuple[str, ...] = ()
     image_archs: frozenset[str] = frozenset()
     """Architectures in which this backend has the wanted image."""
+    private_network_zones: frozenset[str] = frozenset()
+    """Network zones that no public cloud may carry, as the dictionary has it."""
     siblings: int = 0
     """Servers of the same request already in this zone."""
     generation: int = 0
@@ -72,6 +76,8 @@ class Verdict:
     notes: tuple[Message, ...] = field(default=())
     may_pass: bool = False
     """Whether everything against it may be over in a moment: its backend does not answer or was not seen yet."""
+    is_unfit: bool = False
+    """Whether it could never take this server, however empty it were: another architecture, network zone, owner."""
 
     @property
     def is_candidate(self) -> bool:
@@ -83,9 +89,10 @@ def judge(wanted: Wanted, zones: Iterable[ZoneFacts]) -> list[Verdict]:
     taken: list[ZoneFacts] = []
     refused: list[Verdict] = []
     for zone in zones:
-        lasting, passing = tuple(_objections(wanted, zone)), tuple(_outages(zone))
-        if lasting or passing:
-            refused.append(Verdict(zone, (*lasting, *passing), may_pass=not lasting))
+        unfit, full, passing = tuple(_unfit(wanted, zone)), tuple(_full(wanted, zone)), tuple(_outages(zone))
+        if unfit or full or passing:
+            may_pass = not (unfit or full)
+            refused.append(Verdict(zone, (*unfit, *full, *passing), may_pass=may_pass, is_unfit=bool(unfit)))
         else:
             taken.append(zone)
     taken.sort(key=lambda zone: _preference(wanted, zone))
@@ -93,21 +100,28 @@ def judge(wanted: Wanted, zones: Iterable[ZoneFacts]) -> list[Verdict]:
     return ranked + sorted(refused, key=lambda verdict: verdict.zone.name)
 
 
-def _objections(wanted: Wanted, zone: ZoneFacts) -> Iterable[Message]:
+def _unfit(wanted: Wanted, zone: ZoneFacts) -> Iterable[Message]:
     if zone.arch != wanted.arch:
         yield Message(N_("its architecture is {zone}, asked is {asked}"), {"zone": zone.arch, "asked": wanted.arch})
     if wanted.backend is not None and zone.backend != wanted.backend:
         yield Message(
             N_("it belongs to {backend}, the request names {asked}"), {"backend": zone.backend, "asked": wanted.backend}
         )
-    if not zone.is_enabled:
-        yield Message(N_("it is closed to new servers"))
     if wanted.network_zone not in zone.network_zones:
         yield Message(N_("it does not serve the network zone {network_zone}"), {"network_zone": wanted.network_zone})
+    if zone.tier is Tier.PUBLIC and wanted.network_zone in {GOVERNMENT_EXTRANET, *zone.private_network_zones}:
+        yield Message(
+            N_("it is a public cloud, which never carries {network_zone}"), {"network_zone": wanted.network_zone}
+        )
     if not may_use(wanted.organization_path, zone.owner_path, zone.shared_paths):
         yield Message(N_("it is not shared with your organization"))
     if zone.arch == wanted.arch and wanted.arch not in zone.image_archs:
         yield Message(N_("its backend has no {image} for {arch}"), {"image": wanted.image, "arch": wanted.arch})
+
+
+def _full(wanted: Wanted, zone: ZoneFacts) -> Iterable[Message]:
+    if not zone.is_enabled:
+        yield Message(N_("it is closed to new servers"))
     if str(zone.id) in wanted.tried:
         yield Message(N_("it was tried and had no room"))
     for resource, amount in wanted.amounts.items():

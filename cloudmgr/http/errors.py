@@ -65,6 +65,7 @@ STATUS: Mapping[str, int] = {
     "limit_omitted": 422,
     "root_limit_required": 422,
     "arch_mismatch": 422,
+    "no_fitting_pool": 422,
     "as_of_unavailable": 422,
     "unsupported_format": 422,
     "classification_refused": 422,

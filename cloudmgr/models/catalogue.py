@@ -21,6 +21,8 @@ class NetworkZone(Row, table=True):
     name_en: str = Field(default="", max_length=64)
     code: str = Field(unique=True, max_length=32)
     description: str = Field(default="", max_length=500)
+    allows_public_cloud: bool = True
+    """Whether a cloud of tier public may carry it; 政务外网区 never may, whatever stands here."""
     is_active: bool = True
 
 

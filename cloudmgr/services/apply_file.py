@@ -68,6 +68,7 @@ class NetworkZoneEntry(Entry):
     code: Code
     name_en: str = ""
     description: str = ""
+    allows_public_cloud: bool = True
     is_active: bool = True
 
 
@@ -143,6 +144,8 @@ class BackendEntry(Entry):
     vendor: str | None = None
     owner: Code | None = _or_none("owner", "owner_organization")
     shared_with: list[Code] | None = None
+    counts_city_quota: bool | None = None
+    expected_offline_hours: int | None = None
     is_enabled: bool | None = _or_none("enabled", "is_enabled")
 
 

@@ -25,6 +25,7 @@ ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$
 Datacenter = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
 Title = Annotated[Text, StringConstraints(max_length=200)]
 Shares = Annotated[list[Id], Field(max_length=200)]
+OfflineHours = Annotated[int, Field(ge=0, le=24 * 366)]
 BackendTier = Annotated[Tier, Closed]
 
 
@@ -39,6 +40,8 @@ class CreateBackend(Input):
     vendor: Name | None = None
     owner_organization: Id | None = None
     shared_with: Shares = Field(default_factory=list)
+    counts_city_quota: bool = False
+    expected_offline_hours: OfflineHours = 0
     is_enabled: bool = True
 
 
@@ -51,6 +54,8 @@ class UpdateBackend(Input):
     vendor: Name | None = None
     owner_organization: Id | None = None
     shared_with: Shares = unset()
+    counts_city_quota: bool = unset()
+    expected_offline_hours: OfflineHours = unset()
     is_enabled: bool = unset()
 
 

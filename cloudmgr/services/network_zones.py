@@ -11,6 +11,7 @@ from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.errors import Conflict, InvalidInput, NotFound
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
+from cloudmgr.domain.placement import GOVERNMENT_EXTRANET
 from cloudmgr.models import NetworkZone
 from cloudmgr.services import audit
 from cloudmgr.services.changes import set_changed
@@ -32,6 +33,7 @@ class CreateNetworkZone(Input):
     code: ZoneCode
     name_en: NameEn = ""
     description: Description = ""
+    allows_public_cloud: bool = True
 
 
 class UpdateNetworkZone(Input):
@@ -40,6 +42,7 @@ class UpdateNetworkZone(Input):
     code: ZoneCode = unset()
     name_en: NameEn = unset()
     description: Description = unset()
+    allows_public_cloud: bool = unset()
     is_active: bool = unset()
 
 
@@ -60,6 +63,7 @@ def create_network_zone(session: Session, actor: Actor, command: CreateNetworkZo
     """
     access.require(actor, Action.CATALOGUE_WRITE)
     zone = NetworkZone(**command.model_dump())
+    zone.allows_public_cloud = command.allows_public_cloud and command.name != GOVERNMENT_EXTRANET
     if not add_unique(session, zone):
         raise Conflict(
             N_("There is a network zone with the name {name} or the code {code} already."),
@@ -77,12 +81,17 @@ def update_network_zone(session: Session, actor: Actor, zone_id: uuid.UUID, comm
     Raises:
         NotFound: there is no such entry.
         Conflict: the code is taken.
+        InvalidInput: 政务外网区 is not for public clouds.
     """
     access.require(actor, Action.CATALOGUE_WRITE)
     zone = catalogue.get(session, NetworkZone, zone_id)
     if zone is None:
         raise NotFound(N_("There is no such network zone."))
     wanted = command.changes()
+    if wanted.get("allows_public_cloud") and zone.name == GOVERNMENT_EXTRANET:
+        raise InvalidInput(
+            N_("A public cloud never carries {network_zone}."), field="allows_public_cloud", network_zone=zone.name
+        )
     if any(each.code == wanted.get("code") and each.id != zone.id for each in catalogue.network_zones(session)):
         raise Conflict(
             N_("There is a network zone with the name {name} or the code {code} already."),

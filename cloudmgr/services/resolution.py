@@ -18,7 +18,7 @@ from cloudmgr.models import Backend, Flavor, Image, Organization, Project, Serve
 from cloudmgr.services import playbooks
 from cloudmgr.services.policy import playbook_folders, policy_of
 from cloudmgr.services.request_inputs import CreateRequest, RetireRequest, ServersEntry
-from cloudmgr.store import lookups, servers
+from cloudmgr.store import lookups, placement, servers
 from quotas import Part
 
 
@@ -38,6 +38,8 @@ class PlannedServer:
     spread: str
     playbook: str
     variables: Mapping[str, Any]
+    top_account_id: uuid.UUID | None = None
+    """Where the counting of its quota ends, where the backend it names decides that already; None: at the city."""
     id: uuid.UUID = field(default_factory=new_id)
 
     @property
@@ -62,7 +64,7 @@ class PlannedServer:
         dims = {"arch": self.arch, "network_zone": self.network_zone, "environment": env}
         if self.backend is not None:
             dims["backend"] = self.backend.name
-        return Part(part_id=self.id, amounts=self.amounts, dims=dims)
+        return Part(part_id=self.id, amounts=self.amounts, dims=dims, top=self.top_account_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> Re
     names = lookups.Names(session)
     planned: list[PlannedServer] = []
     for index, entry in enumerate(command.servers):
-        planned += _resolve_entry(names, index, entry, command.network_zone or project.network_zone)
+        planned += _resolve_entry(names, index, entry, command.network_zone or project.network_zone, organization.id)
     _check_names(session, project, planned)
     keys = [sshkeys.checked_public_key(key, field=f"ssh_keys[{i}]") for i, key in enumerate(command.ssh_keys)]
     keys += [key for key in lookups.project_keys(session, project.id) if key not in keys]
@@ -156,7 +158,11 @@ def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> Re
 
 
 def _resolve_entry(
-    names: lookups.Names, index: int, entry: ServersEntry, default_zone: str | None
+    names: lookups.Names,
+    index: int,
+    entry: ServersEntry,
+    default_zone: str | None,
+    organization_id: uuid.UUID,
 ) -> list[PlannedServer]:
     at = f"servers[{index}]"
     flavor = names.flavor(entry.flavor)
@@ -245,6 +251,7 @@ def _resolve_entry(
             field=f"{at}.name",
             max=naming.MAX_LABEL,
         )
+    top_account = placement.top_account(names.session, backend, organization_id) if backend else None
     return [
         PlannedServer(
             name=name,
@@ -259,6 +266,7 @@ def _resolve_entry(
             spread=entry.spread.value,
             playbook=playbook,
             variables=entry.variables,
+            top_account_id=top_account,
         )
         for name in naming.numbered(entry.name, entry.count)
     ]

@@ -3,16 +3,19 @@
 from sqlmodel import Session
 
 import quotas
-from cloudmgr.models import Server
-from cloudmgr.store import servers
+from cloudmgr.models import Backend, Server
+from cloudmgr.store import placement
 
 
 def part_of(session: Session, server: Server) -> quotas.Part:
     """Return a built or planned server's share of the quota, with what its request fixed."""
     dims = {"arch": server.arch, "network_zone": server.network_zone, "environment": server.env}
+    top = None
     if server.wanted_backend_id is not None:
-        dims["backend"] = servers.backend_name(session, server.wanted_backend_id)
-    return quotas.Part(part_id=server.id, amounts=amounts_of(server), dims=dims)
+        backend = session.get_one(Backend, server.wanted_backend_id)
+        dims["backend"] = backend.name
+        top = placement.top_account(session, backend, server.organization_id)
+    return quotas.Part(part_id=server.id, amounts=amounts_of(server), dims=dims, top=top)
 
 
 def amounts_of(server: Server) -> dict[str, int]:

@@ -15,12 +15,14 @@ from cloudmgr.models import (
     BackendShare,
     ImageVariant,
     Network,
+    NetworkZone,
     Organization,
     Server,
     Zone,
     ZoneInventory,
     ZoneNetworkZone,
 )
+from cloudmgr.store import organizations
 
 
 def zone_facts(session: Session, *, image_id: uuid.UUID, request_id: uuid.UUID | None = None) -> list[ZoneFacts]:
@@ -49,6 +51,7 @@ def zone_facts(session: Session, *, image_id: uuid.UUID, request_id: uuid.UUID |
     variants: dict[uuid.UUID, set[str]] = {}
     for variant in session.exec(select(ImageVariant).where(ImageVariant.image_id == image_id)):
         variants.setdefault(variant.backend_id, set()).add(variant.arch)
+    private = frozenset(session.exec(select(NetworkZone.name).where(~col(NetworkZone.allows_public_cloud))))
     siblings: dict[uuid.UUID, int] = {}
     if request_id is not None:
         counted = session.exec(
@@ -73,9 +76,9 @@ def zone_facts(session: Session, *, image_id: uuid.UUID, request_id: uuid.UUID |
             room={i.resource: _capacity(i) - i.used for i in inventories.get(zone.id, ())},
             total={i.resource: _capacity(i) for i in inventories.get(zone.id, ())},
             owner_path=owner_path,
-            counts_city_quota=backend.counts_city_quota,
             shared_paths=tuple(shares.get(backend.id, ())),
             image_archs=frozenset(variants.get(backend.id, ())),
+            private_network_zones=private,
             siblings=siblings.get(zone.id, 0),
             generation=zone.generation,
         )
@@ -153,6 +156,21 @@ def give_back(session: Session, server_id: uuid.UUID) -> None:
         .execution_options(synchronize_session=False)
     )
     session.flush()
+
+
+def top_account(session: Session, backend: Backend, organization_id: uuid.UUID) -> uuid.UUID | None:
+    """Return the account at which the quota of an organization's server on a cloud ends; None: at the city.
+
+    On a cloud that a district owns (or an organization below one), counting ends at the user's own district, unless the
+    backend says that it counts at the city too.
+    """
+    if backend.counts_city_quota or backend.owner_organization_id is None:
+        return None
+    paths = organizations.paths(session, [organization_id, backend.owner_organization_id])
+    root, *below = paths[organization_id].strip("/").split("/")
+    if not below or paths[backend.owner_organization_id] == f"/{root}/":
+        return None
+    return session.exec(select(Organization.account_id).where(Organization.id == uuid.UUID(below[0]))).one()
 
 
 def open_allocation(session: Session, server_id: uuid.UUID) -> Allocation | None:

@@ -71,6 +71,7 @@ def test_a_zone_with_nothing_against_it_is_a_candidate_and_says_why_it_is_liked(
         ({}, {"health": Health.UNKNOWN}, "its backend has not been seen yet"),
         ({}, {"is_available": False}, "its backend reports it as not available"),
         ({"network_zone": "互联网区"}, {}, "it does not serve the network zone 互联网区"),
+        ({}, {"tier": Tier.PUBLIC}, "it is a public cloud, which never carries 政务外网区"),
         ({}, {"owner_path": YUELU}, "it is not shared with your organization"),
         ({}, {"image_archs": frozenset({"x86_64"})}, "its backend has no kylin-v10 for aarch64"),
         ({"tried": frozenset({str(zone().id)})}, {}, "it was tried and had no room"),
@@ -83,6 +84,30 @@ def test_each_objection_is_told_alone(asked: dict[str, Any], facts: dict[str, An
     (verdict,) = judge(wanted(**asked), [zone(**facts)])
     assert [str(message) for message in verdict.against] == [reason]
     assert verdict.rank is None
+
+
+def test_the_dictionary_may_keep_other_network_zones_off_public_clouds() -> None:
+    facts = {"tier": Tier.PUBLIC, "network_zones": frozenset({"互联网区", "管理区"})}
+    private = frozenset({"管理区"})
+    assert judge(wanted(network_zone="互联网区"), [zone(**facts, private_network_zones=private)])[0].is_candidate
+    (verdict,) = judge(wanted(network_zone="管理区"), [zone(**facts, private_network_zones=private)])
+    assert [str(message) for message in verdict.against] == ["it is a public cloud, which never carries 管理区"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_unfit"),
+    [
+        ({"arch": "x86_64"}, True),
+        ({"tier": Tier.PUBLIC}, True),
+        ({"is_enabled": False}, False),
+        ({"room": {"vcpus": 0}}, False),
+        ({"health": Health.DOWN}, False),
+        ({"health": Health.DOWN, "owner_path": YUELU}, True),
+    ],
+)
+def test_what_time_may_mend_is_told_from_what_it_never_will(facts: dict[str, Any], is_unfit: bool) -> None:
+    (verdict,) = judge(wanted(), [zone(**facts)])
+    assert verdict.is_unfit is is_unfit
 
 
 def test_every_objection_to_a_zone_is_told_not_only_the_first() -> None:
@@ -127,8 +152,12 @@ def test_domestic_pools_come_before_others_even_district_ones() -> None:
 
 
 def test_municipal_comes_before_district_before_edge_before_public() -> None:
-    zones = [zone(tier.value, tier=tier) for tier in (Tier.PUBLIC, Tier.EDGE, Tier.DISTRICT, Tier.CITY)]
-    assert order(wanted(), *zones) == ["city", "district", "edge", "public"]
+    open_to_all = frozenset({"互联网区"})
+    zones = [
+        zone(tier.value, tier=tier, network_zones=open_to_all)
+        for tier in (Tier.PUBLIC, Tier.EDGE, Tier.DISTRICT, Tier.CITY)
+    ]
+    assert order(wanted(network_zone="互联网区"), *zones) == ["city", "district", "edge", "public"]
 
 
 def test_a_healthy_pool_comes_before_a_slow_one_which_still_counts() -> None:
@@ -196,6 +225,7 @@ def test_a_candidate_never_lacks_room_architecture_image_network_or_leave(
             and found.is_available
             and found.health in (Health.OK, Health.DEGRADED)
             and found.owner_path != YUELU
+            and found.tier is not Tier.PUBLIC  # the network zone asked for is 政务外网区
         )
         assert verdict.is_candidate is is_fit
 

@@ -1,11 +1,14 @@
 """申请: new servers for a project."""
 
+from typing import Any
+
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 import quotas
 from cloudmgr.domain import placement
 from cloudmgr.domain.access import Action, Actor
+from cloudmgr.domain.errors import NoFittingPool
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase, Spread
 from cloudmgr.models import Organization, ResourceRequest, Server
@@ -48,13 +51,16 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
             quota=quota,
             entries=entries,
             warnings=[*resolved.warnings, *(hint for entry in entries if (hint := _scarce(entry)) is not None)],
-            refusals=quota_refusals(quota),
+            refusals=[*quota_refusals(quota), *_unfit_entries(entries)],
             shows_capacity=actor.may(Action.CAPACITY_READ, resolved.organization.path),
         )
 
     def hold(
         self, session: Session, request: ResourceRequest, command: CreateRequest, resolved: ResolvedCreate
     ) -> None:
+        for index in range(len(command.servers)):
+            for refusal in _unfit_entries([_plan_entry(session, command, resolved, index)]):
+                raise NoFittingPool(refusal["message"].template, field=f"servers[{index}]", **refusal["message"].params)
         request.env = command.env.value
         request.network_zone = command.network_zone
         request.lease_end = command.lease_end
@@ -175,8 +181,32 @@ def _plan_entry(session: Session, command: CreateRequest, resolved: ResolvedCrea
     return EntryPlan(index, entry.name, entry.count, planned.arch, verdicts, min(fits, entry.count))
 
 
+def _unfit_entries(entries: list[EntryPlan]) -> list[dict[str, Any]]:
+    """Return, as a plan tells it, the entries that no pool could ever take; nothing while no pool is known at all."""
+    return [
+        {
+            "code": NoFittingPool.code,
+            "field": f"servers[{entry.index}]",
+            "message": Message(
+                N_(
+                    "No pool can ever take {name}: {reasons} Ask for another architecture, image, network zone or cloud."
+                ),
+                {
+                    "name": entry.name,
+                    "reasons": [
+                        Message(N_("{zone}: {reasons}"), {"zone": verdict.zone.title, "reasons": list(verdict.against)})
+                        for verdict in entry.verdicts
+                    ],
+                },
+            ),
+        }
+        for entry in entries
+        if entry.verdicts and all(verdict.is_unfit for verdict in entry.verdicts)
+    ]
+
+
 def _scarce(entry: EntryPlan) -> Message | None:
-    if entry.fits == 0:
+    if entry.fits == 0 and not _unfit_entries([entry]):
         return Message(
             N_("No pool has room for {name} now; it can be submitted and is placed once there is room."),
             {"name": entry.name},
