@@ -1,5 +1,6 @@
 """Making a server: disks, domain, power, each step right whether or not an earlier, interrupted call did it already."""
 
+import ipaddress
 import re
 import secrets
 import uuid
@@ -12,7 +13,7 @@ from cloudmgr.domain.architectures import Architecture
 from cloudmgr.domain.messages import N_
 from providers.base import ServerSpec
 from providers.errors import InvalidSpec, ProviderError, Remedy
-from providers.libvirt import inventory, power, remove, stages, storage
+from providers.libvirt import addresses, inventory, power, remove, stages, storage
 from providers.libvirt.connection import Session
 from providers.libvirt.metadata import Metadata, Stage
 from providers.libvirt.options import Image, LibvirtOptions
@@ -48,6 +49,7 @@ def check_spec(spec: ServerSpec, options: LibvirtOptions) -> None:
         raise InvalidSpec(N_("{name} is no account name a server accepts."), name=spec.login_user)
     if min(spec.vcpus, spec.memory_mib, spec.system_disk_gib) < 1 or spec.data_disk_gib < 0:
         raise InvalidSpec(N_("Sizes are whole numbers above zero."))
+    addresses.check(spec)
     if not spec.networks and options.default_network is None:
         raise InvalidSpec(N_("No network was asked for, and this backend has no default one."))
 
@@ -72,7 +74,7 @@ def build(session: Session, options: LibvirtOptions, spec: ServerSpec, token: uu
         power.start(session, domain)
         stages.write(session, domain, Stage.BUILT)
     except ProviderError as error:
-        if error.remedy in {Remedy.NEXT_ZONE, Remedy.FAIL}:
+        if error.remedy in {Remedy.NEXT_ZONE, Remedy.NEXT_ADDRESS, Remedy.FAIL}:
             remove.remove(session, pool, token)
         raise
 
@@ -82,6 +84,7 @@ def define(
 ) -> Any:
     """Make the disks and define the domain, still without power."""
     cards = _cards(session, spec, token, options)
+    addresses.require_free(session, cards[0].network, spec.addresses, token)
     disks = storage.make_volumes(
         session,
         pool,
@@ -104,10 +107,16 @@ def define(
             image=spec.image,
             created_at=clock.now(),
             labels=spec.labels,
+            addresses=tuple(str(ipaddress.ip_address(fixed.address)) for fixed in spec.addresses),
         ),
         vnc_password=secrets.token_urlsafe(32)[:_VNC_PASSWORD_CHARS],
     )
-    return session.change(session.conn.defineXMLFlags, domain_xml(plan, options), 0)
+    description = domain_xml(plan, options)
+    addresses.reserve(session, cards[0].network, spec.addresses, token)
+    domain = session.change(session.conn.defineXMLFlags, description, 0)
+    # Without libvirt's DHCP nothing but our domains tells who has an address: two that ask at once both see the other.
+    addresses.require_free(session, cards[0].network, spec.addresses, token)
+    return domain
 
 
 def _cards(session: Session, spec: ServerSpec, token: uuid.UUID, options: LibvirtOptions) -> list[Card]:
@@ -117,5 +126,6 @@ def _cards(session: Session, spec: ServerSpec, token: uuid.UUID, options: Libvir
         if network is None:
             raise InvalidSpec(N_("There is no network {network} on this host."), network=name)
         description = parse(session.call(network.XMLDesc, 0))
-        cards.append(Card(mac_address(token, number), name, inventory.hands_out_v6(description)))
+        given = spec.addresses if number == 0 else ()
+        cards.append(Card(mac_address(token, number), name, inventory.hands_out_v6(description), given))
     return cards

@@ -58,6 +58,7 @@ _NOT_SENT = {
 _FULL = re.compile(
     r"no space left|cannot allocate memory|cannot set up guest memory|disk quota exceeded", re.IGNORECASE
 )
+_NO_SLOT = re.compile(r"no more available pci slots", re.IGNORECASE)
 _DENIED = re.compile(
     r"permission denied|host key verification failed|authentication failed|certificate|not authori[sz]ed|access denied",
     re.IGNORECASE,
@@ -85,6 +86,8 @@ def from_call(error: libvirt.libvirtError, *, write: bool) -> ProviderError:
     code, text = error.get_error_code(), _text(error)
     if _FULL.search(text):
         return NoCapacity(N_("The host has no room left for this server."), detail=text)
+    if _NO_SLOT.search(text):
+        return Unsupported(N_("This server has no room for another disk while it is on; stop it first."), detail=text)
     if code in _NOT_FOUND:
         return NotFound(N_("There is no such server or snapshot on this host."), detail=text)
     if code in _AUTH:

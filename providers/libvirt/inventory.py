@@ -13,7 +13,7 @@ import libvirt
 from cloudmgr.domain.architectures import Architecture, Cpu, CpuFamily, normalise, recognise_arm, recognise_x86
 from cloudmgr.domain.errors import Refusal
 from cloudmgr.domain.messages import N_
-from providers.base import NetworkObservation, ZoneObservation
+from providers.base import NetworkObservation, SubnetObservation, ZoneObservation
 from providers.errors import NoCapacity
 from providers.libvirt import storage
 from providers.libvirt.connection import Session
@@ -167,15 +167,33 @@ def observe_network(description: ET.Element) -> NetworkObservation:
     gateway = None
     for ip in description.findall("ip"):
         family = "v6" if ip.get("family") == "ipv6" else "v4"
-        cidrs.setdefault(family, _cidr(ip))
+        cidrs.setdefault(family, cidr_of(ip))
         if family == "v4" and gateway is None:
             gateway = ip.get("address")
-    return NetworkObservation(ref=name, name=name, cidr_v4=cidrs.get("v4"), cidr_v6=cidrs.get("v6"), gateway_v4=gateway)
+    return NetworkObservation(
+        ref=name,
+        name=name,
+        cidr_v4=cidrs.get("v4"),
+        cidr_v6=cidrs.get("v6"),
+        gateway_v4=gateway,
+        subnets=tuple(_subnet(name, ip, description) for ip in description.findall("ip")),
+    )
 
 
 def hands_out_v6(description: ET.Element) -> bool:
     """Tell whether a network answers DHCPv6."""
     return description.find("ip[@family='ipv6']/dhcp") is not None
+
+
+def _subnet(network: str, ip: ET.Element, description: ET.Element) -> SubnetObservation:
+    cidr = cidr_of(ip)
+    own = str(ipaddress.ip_address(ip.get("address", "")))
+    forward, dns = description.find("forward"), description.find("dns")
+    routes = forward is not None and forward.get("mode", "nat") in {"nat", "route", "open"}
+    answers = dns is None or dns.get("enable", "yes") == "yes"
+    return SubnetObservation(
+        ref=f"{network}/{cidr}", name=cidr, cidr=cidr, gateway=own if routes else None, dns=(own,) if answers else ()
+    )
 
 
 def _zone(
@@ -235,8 +253,8 @@ def _x86_of_kernel(cpuinfo: str) -> tuple[str, int | None, str]:
     return (vendor[1] if vendor else "", int(family[1]) if family else None, name[1].strip() if name else "")
 
 
-def _cidr(ip: ET.Element) -> str:
-
+def cidr_of(ip: ET.Element) -> str:
+    """Return the range of a network's `<ip>` element."""
     address = ip.get("address", "")
     suffix = ip.get("prefix") or ip.get("netmask") or ""
     return str(ipaddress.ip_interface(f"{address}/{suffix}" if suffix else address).network)

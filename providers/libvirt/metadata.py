@@ -35,6 +35,8 @@ class Metadata:
     image: str
     created_at: datetime
     labels: Mapping[str, str] = field(default_factory=dict)
+    addresses: tuple[str, ...] = ()
+    """Addresses its seed gives to the first card: nobody leases them, so nothing else on the host tells of them."""
 
 
 def to_element(metadata: Metadata) -> ET.Element:
@@ -58,6 +60,8 @@ def _element(metadata: Metadata, space: str) -> ET.Element:
     )
     for key, value in sorted(metadata.labels.items()):
         ET.SubElement(server, f"{space}label", name=key).text = value
+    for address in metadata.addresses:
+        ET.SubElement(server, f"{space}address").text = address
     return server
 
 
@@ -76,7 +80,8 @@ def from_domain(domain: ET.Element) -> Metadata | None:
         zone=server.get("zone", ""),
         image=server.get("image", ""),
         created_at=created,
-        labels={label.get("name", ""): label.text or "" for label in server},
+        labels={label.get("name", ""): label.text or "" for label in server.findall(f"{{{NAMESPACE}}}label")},
+        addresses=tuple(address.text or "" for address in server.findall(f"{{{NAMESPACE}}}address")),
     )
 
 

@@ -1,5 +1,6 @@
 """What libvirt reports, in our words: states, sizes, addresses."""
 
+import ipaddress
 import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
@@ -90,6 +91,8 @@ def observe(session: Session, domain: Any, host: Host) -> ServerObservation | No
         power, native = PowerState.BUILDING, f"{native}, not started yet"
     arch = arch_of(description)
     ipv4, ipv6 = _addresses(session, domain, description, host) if power is PowerState.RUNNING else ((), ())
+    if ours is not None and power is PowerState.RUNNING:
+        ipv4, ipv6 = ipv4 or _given(ours, 4), ipv6 or _given(ours, 6)
     sizes = _disk_sizes(session, domain, description)
     return ServerObservation(
         ref=str(identity),
@@ -108,6 +111,8 @@ def observe(session: Session, domain: Any, host: Host) -> ServerObservation | No
         ipv4=ipv4,
         ipv6=ipv6,
         created_at=ours.created_at if ours else None,
+        networks=networks_of(description),
+        native_uuid=str(identity),
     )
 
 
@@ -121,6 +126,17 @@ def half_created(token: uuid.UUID, host: Host) -> ServerObservation:
         token=token,
         host=host.name,
     )
+
+
+def networks_of(description: ET.Element) -> tuple[str, ...]:
+    """Return the libvirt networks a domain is on, in the order of its cards."""
+    sources = description.findall("devices/interface[@type='network']/source")
+    return tuple(dict.fromkeys(source.get("network", "") for source in sources))
+
+
+def macs_of(description: ET.Element) -> list[str]:
+    """Return the hardware addresses of a domain's cards, in order."""
+    return [mac.get("address", "") for mac in description.findall("devices/interface/mac")]
 
 
 def all_leases(session: Session) -> Leases:
@@ -150,7 +166,7 @@ def _leases_of(session: Session, network: Any) -> Leases:
 def _addresses(
     session: Session, domain: Any, description: ET.Element, host: Host
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    macs = [mac.get("address", "") for mac in description.findall("devices/interface/mac")]
+    macs = macs_of(description)
     ipv4: list[str] = []
     ipv6: list[str] = []
     if host.leases is not None:
@@ -166,6 +182,10 @@ def _addresses(
         for address in _flatten(reported.values(), macs):
             (ipv6 if address["type"] == libvirt.VIR_IP_ADDR_TYPE_IPV6 else ipv4).append(address["addr"])
     return tuple(dict.fromkeys(ipv4)), tuple(dict.fromkeys(ipv6))
+
+
+def _given(ours: metadata.Metadata, version: int) -> tuple[str, ...]:
+    return tuple(address for address in ours.addresses if ipaddress.ip_address(address).version == version)
 
 
 def _flatten(cards: Iterable[Mapping[str, Any]], macs: list[str]) -> Iterable[Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, field_validator, model_validator
 
 from cloudmgr.domain.architectures import Architecture, CpuFamily, normalise
 from cloudmgr.domain.errors import Refusal
@@ -113,6 +113,11 @@ class LibvirtOptions(ProviderOptions):
     disk_cache: Literal["none", "writeback", "writethrough", "directsync", "unsafe"] = "none"
     default_network: str | None = None
     address_sources: tuple[Literal["lease", "arp"], ...] = ("lease",)
+    hotplug_slots: int = Field(default=4, ge=0, le=16)
+    """How many volumes a new server can be given while it runs."""
+    port_rules: bool = True
+    management_sources: tuple[IPvAnyNetwork, ...] = ()
+    """From these a server with port rules is reached on port 22 and by ICMP, whatever its rules say."""
     vnc: bool = True
     vnc_listen: str = "127.0.0.1"
     stop_mode: Literal["acpi", "destroy"] = "acpi"

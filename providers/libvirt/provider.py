@@ -1,13 +1,13 @@
 """The libvirt driver: one KVM or QEMU host, where the domain's UUID is the token, so the host itself forbids doubles.
 
-A server is a domain and two or three volumes named by its token. They are made in this order (disks, domain, power) and
+A server is a domain and two or three files named by its token. They are made in this order (disks, domain, power) and
 removed so that something of the server stays findable until everything is gone. It holds no state but a connection
 and a memory of image digests.
 """
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,26 +15,56 @@ import libvirt
 
 from cloudmgr.domain.messages import N_
 from providers.base import (
+    AddressObservation,
     ConsoleAddress,
     ImageObservation,
     NetworkObservation,
+    PortRule,
     Provider,
     ProviderOptions,
+    ResourceObservation,
     ServerObservation,
     ServerSpec,
     SnapshotObservation,
+    VolumeObservation,
+    VolumeSpec,
     ZoneObservation,
 )
-from providers.capabilities import Console, PowerControl, Resizing, Snapshots
-from providers.errors import NotFound
-from providers.libvirt import build, console, inventory, observe, power, remove, resize, snapshots, storage
+from providers.capabilities import (
+    Console,
+    Evidence,
+    FixedAddresses,
+    PortRules,
+    PowerControl,
+    Resizing,
+    Snapshots,
+    Volumes,
+)
+from providers.errors import NotFound, ProviderError, Unsupported
+from providers.libvirt import (
+    addresses,
+    build,
+    console,
+    evidence,
+    inventory,
+    observe,
+    ports,
+    power,
+    remove,
+    resize,
+    snapshots,
+    storage,
+    volumes,
+)
 from providers.libvirt.connection import Connection, Session
 from providers.libvirt.images import Images
 from providers.libvirt.lookup import domain_of, parse_ref
 from providers.libvirt.options import LibvirtOptions
 
 
-class LibvirtProvider(Provider, PowerControl, Resizing, Snapshots, Console):
+class LibvirtProvider(
+    Provider, PowerControl, Resizing, Snapshots, Volumes, FixedAddresses, PortRules, Console, Evidence
+):
     """One host through libvirt-python; options in `LibvirtOptions`, words in docs/providers.md."""
 
     name: ClassVar[str] = "libvirt"
@@ -45,6 +75,7 @@ class LibvirtProvider(Provider, PowerControl, Resizing, Snapshots, Console):
         self.backend = backend
         self._connection = Connection(options, state_dir)
         self._images = Images(options, state_dir)
+        self._has_filters = options.port_rules
 
     def __repr__(self) -> str:
         return f"LibvirtProvider({self.backend!r}, {self.options.uri!r})"
@@ -57,6 +88,13 @@ class LibvirtProvider(Provider, PowerControl, Resizing, Snapshots, Console):
     def close(self) -> None:
         """Close the connection; a later call opens a new one."""
         self._connection.close()
+
+    def unable(self) -> frozenset[str]:
+        """Return `port_rules` where the operator switched them off or the host has no network filters."""
+        if self.options.port_rules:
+            with contextlib.suppress(ProviderError), self._connection.session() as session:
+                self._has_filters = ports.are_here(session)  # what was seen last counts while the host is away
+        return frozenset() if self._has_filters else frozenset({"port_rules"})
 
     def check(self) -> str:
         """Return the versions of libvirt and QEMU and the host's name; the storage pool must be there as well."""
@@ -172,6 +210,75 @@ class LibvirtProvider(Provider, PowerControl, Resizing, Snapshots, Console):
         """Return where the running server's screen and serial line are; none while it is off."""
         with self._domain(ref, write=False) as (session, domain):
             return console.addresses(session, domain, self.options)
+
+    def create_volume(self, spec: VolumeSpec, token: uuid.UUID) -> VolumeObservation:
+        """Make an empty volume in the pool."""
+        with self._pool(write=True) as (session, pool):
+            made = volumes.create(session, self.options, pool, spec, token)
+            return volumes.observe(session, self.options, made, volumes.uses_of(session))
+
+    def find_volume(self, token: uuid.UUID) -> VolumeObservation | None:
+        """Return the volume of a token."""
+        with self._pool() as (session, pool):
+            found = volumes.find(session, pool, token)
+            return found and volumes.observe(session, self.options, found, volumes.uses_of(session))
+
+    def list_volumes(self) -> Iterator[VolumeObservation]:
+        """Yield the volumes of the pool, and its files that are no image's and no server's."""
+        with self._pool(slow=True) as (session, pool):
+            yield from volumes.every(session, self.options, pool)
+
+    def attach_volume(self, ref: str, server: str) -> None:
+        """Give a volume to a server, running or not."""
+        with self._pool(write=True) as (session, pool):
+            volumes.attach(session, self.options, pool, volumes.of_ref(session, pool, ref), parse_ref(server))
+
+    def detach_volume(self, ref: str) -> None:
+        """Take a volume from the server that has it."""
+        with self._pool(write=True) as (session, pool):
+            volumes.detach(session, pool, volumes.of_ref(session, pool, ref))
+
+    def delete_volume(self, ref: str) -> None:
+        """Remove a volume; the absent succeeds."""
+        with contextlib.suppress(NotFound), self._pool(write=True) as (session, pool):
+            volumes.delete(session, pool, volumes.of_ref(session, pool, ref))
+
+    def list_addresses(self, network: str) -> list[AddressObservation]:
+        """Return what leases, reservations, seeds and the network itself say."""
+        with self._connection.session(timeout_s=self.options.slow_timeout_s) as session:
+            return addresses.of_network(session, network)
+
+    def set_port_rules(self, ref: str, rules: Sequence[PortRule]) -> None:
+        """Bind a network filter that lets exactly these in."""
+        if "port_rules" in self.unable():
+            raise Unsupported(N_("This host filters no ports; open them where the network's firewall is."))
+        with self._domain(ref) as (session, domain):
+            ports.set_rules(session, self.options, domain, parse_ref(ref), rules)
+
+    def list_port_rules(self, ref: str) -> list[PortRule]:
+        """Return the rules of the server's filter."""
+        if "port_rules" in self.unable():
+            raise Unsupported(N_("This host filters no ports; open them where the network's firewall is."))
+        with self._domain(ref, write=False) as (session, domain):
+            return ports.list_rules(session, domain, parse_ref(ref))
+
+    def list_resources(self, token: uuid.UUID | None = None) -> list[ResourceObservation]:
+        """Return what the host keeps for a token, or for nobody."""
+        with self._pool(slow=True) as (session, pool):
+            if token is None:
+                return evidence.kept_for_nobody(session, self.options, pool)
+            return evidence.kept_for(session, self.options, pool, token)
+
+    def still_there(self, resources: Sequence[ResourceObservation]) -> list[ResourceObservation]:
+        """Look for each by its own name."""
+        with self._pool(slow=True) as (session, pool):
+            return evidence.still_there(session, pool, resources)
+
+    @contextlib.contextmanager
+    def _pool(self, *, write: bool = False, slow: bool = False) -> Iterator[tuple[Session, Any]]:
+        timeout_s = self.options.slow_timeout_s if slow else None
+        with self._connection.session(write=write, timeout_s=timeout_s) as session:
+            yield session, storage.open_pool(session, self.options)
 
     @contextlib.contextmanager
     def _domain(self, ref: str, *, write: bool = True, timeout_s: float | None = None) -> Iterator[tuple[Session, Any]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import libvirt
 
-from providers.libvirt import stages, storage
+from providers.libvirt import addresses, ports, stages, storage
 from providers.libvirt.connection import Session
 from providers.libvirt.metadata import Stage
 
@@ -20,8 +20,9 @@ _EVERYTHING = (
 
 
 def remove(session: Session, pool: Any, token: uuid.UUID) -> None:
-    """Remove the domain and the volumes of a token; what is not there is no matter (P3).
+    """Remove the domain, filter, reservations and own disks of a token; what is not there is no matter (P3).
 
+    Volumes that were attached to it stay, and belong to nobody then.
     The domain goes last and is marked first: volumes without a domain are always a creation's, never a deletion's,
     so that a later creation may use them as they are.
 
@@ -33,6 +34,8 @@ def remove(session: Session, pool: Any, token: uuid.UUID) -> None:
         stages.write(session, domain, Stage.DELETING)
         if session.call(domain.isActive):
             session.attempt(domain.destroy, absent=_OFF)
+    ports.remove(session, token)
+    addresses.release(session, token)
     storage.delete_volumes(session, pool, token)
     if domain is not None:
         session.attempt(domain.undefineFlags, _EVERYTHING, absent=_NO_DOMAIN)

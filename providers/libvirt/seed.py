@@ -5,6 +5,7 @@ Format: https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud
 """
 
 import io
+import ipaddress
 import json
 import uuid
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 import pycdlib
 
-from providers.base import ServerSpec
+from providers.base import FixedAddress, ServerSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Card:
     mac: str
     network: str
     dhcp6: bool
+    addresses: tuple[FixedAddress, ...] = ()
 
 
 def seed_iso(spec: ServerSpec, token: uuid.UUID, cards: Sequence[Card]) -> bytes:
@@ -63,11 +65,18 @@ def user_data(spec: ServerSpec) -> dict[str, Any]:
 
 
 def network_config(cards: Sequence[Card]) -> dict[str, Any]:
-    """Return network configuration version 2: DHCP on every card, by MAC address."""
-    return {
-        "version": 2,
-        "ethernets": {
-            f"nic{number}": {"match": {"macaddress": card.mac}, "dhcp4": True, "dhcp6": card.dhcp6}
-            for number, card in enumerate(cards)
-        },
-    }
+    """Return network configuration version 2, by MAC address: the addresses given, DHCP for a family without one."""
+    return {"version": 2, "ethernets": {f"nic{number}": _ethernet(card) for number, card in enumerate(cards)}}
+
+
+def _ethernet(card: Card) -> dict[str, Any]:
+    ethernet: dict[str, Any] = {"match": {"macaddress": card.mac}, "dhcp4": True, "dhcp6": card.dhcp6}
+    for fixed in card.addresses:
+        version = ipaddress.ip_address(fixed.address).version
+        ethernet[f"dhcp{version}"] = False
+        ethernet.setdefault("addresses", []).append(f"{fixed.address}/{fixed.prefix_len}")
+        if fixed.gateway:
+            ethernet[f"gateway{version}"] = fixed.gateway
+        if fixed.dns:
+            ethernet.setdefault("nameservers", {"addresses": []})["addresses"] += fixed.dns
+    return ethernet

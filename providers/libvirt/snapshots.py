@@ -55,7 +55,8 @@ def revert(session: Session, domain: Any, reference: str) -> None:
 
     Raises:
         NotFound: there is none.
-        Unsupported: the server had another size then; going back would change its size behind the quota.
+        Unsupported: the server had another size or other disks then; going back would change its size behind the
+            quota, or take a volume from whoever has it now.
     """
     snapshot = session.attempt(domain.snapshotLookupByName, reference, 0, absent=_NO_SNAPSHOT)
     if snapshot is None:
@@ -66,6 +67,11 @@ def revert(session: Session, domain: Any, reference: str) -> None:
         raise Unsupported(
             N_("The server had another size when this snapshot was taken; set that size first."),
             detail=f"then {_size(then)}, now {_size(now)}",
+        )
+    if _disks(then) != _disks(now):
+        raise Unsupported(
+            N_("The server had other volumes when this snapshot was taken; attach or detach them first."),
+            detail=f"then {sorted(_disks(then))}, now {sorted(_disks(now))}",
         )
     session.change(domain.revertToSnapshot, snapshot, libvirt.VIR_DOMAIN_SNAPSHOT_REVERT_FORCE)
 
@@ -97,3 +103,7 @@ def _observe(snapshot: ET.Element) -> SnapshotObservation:
 
 def _size(domain: ET.Element | None) -> tuple[str, str] | None:
     return (domain.findtext("vcpu", ""), domain.findtext("memory", "")) if domain is not None else None
+
+
+def _disks(domain: ET.Element) -> set[str]:
+    return {source.get("file", "") for source in domain.findall("devices/disk/source")}

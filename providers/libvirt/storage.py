@@ -17,6 +17,7 @@ from providers.libvirt.options import Image, LibvirtOptions
 from providers.libvirt.tree import parse
 
 ROLES = {"system": "system.qcow2", "data": "data.qcow2", "seed": "seed.iso"}
+NVRAM = "-nvram.fd"
 _NO_POOL = {libvirt.VIR_ERR_NO_STORAGE_POOL}
 _NO_VOLUME = {libvirt.VIR_ERR_NO_STORAGE_VOL}
 _CHUNK_BYTES = 128 * 1024
@@ -91,7 +92,7 @@ def make_volumes(
     return Disks(
         system=path(system.path),
         seed=path(iso.path),
-        nvram=f"{pool_path(session, pool)}/{token}-nvram.fd",
+        nvram=f"{pool_path(session, pool)}/{token}{NVRAM}",
         data=path(data.path) if data is not None else None,
     )
 
@@ -103,17 +104,41 @@ def delete_volumes(session: Session, pool: Any, token: uuid.UUID) -> None:
 
 
 def tokens_with_volumes(session: Session, pool: Any) -> set[uuid.UUID]:
-    """Return every token that has a volume here, whether or not it has a domain."""
-    tokens = set()
-    for volume in session.call(pool.listAllVolumes, 0):
-        name = session.call(volume.name)
-        for suffix in ROLES.values():
-            if name.endswith(f"-{suffix}"):
-                try:
-                    tokens.add(uuid.UUID(name.removesuffix(f"-{suffix}")))
-                except ValueError:
-                    continue  # somebody else's file
-    return tokens
+    """Return every token that has a server's volume here, whether or not it has a domain."""
+    owners = {owner_of(session.call(volume.name)) for volume in session.call(pool.listAllVolumes, 0)}
+    return {owner for owner in owners if owner is not None}
+
+
+def owner_of(file: str) -> uuid.UUID | None:
+    """Return the token of the server whose own disk a file is; None when it is none's."""
+    for suffix in ROLES.values():
+        if file.endswith(f"-{suffix}"):
+            try:
+                return uuid.UUID(file.removesuffix(f"-{suffix}"))
+            except ValueError:
+                return None  # somebody else's file
+    return None
+
+
+def is_servers(file: str) -> bool:
+    """Tell whether a file is one that some server of ours has, or had: a disk, a seed, or firmware variables."""
+    return owner_of(file) is not None or owner_of(file.replace(NVRAM, f"-{ROLES['seed']}")) is not None
+
+
+def make_disk(session: Session, pool: Any, name: str, *, size_gib: int) -> Any:
+    """Make an empty disk that takes room as it is written to."""
+    return session.change(pool.createXML, _volume_xml(name, size_gib * BYTES_PER_GIB, "qcow2", None), 0)
+
+
+def size_gib(session: Session, volume: Any) -> int:
+    """Return how large a disk is for its guest."""
+    return int(session.call(volume.info)[1]) // BYTES_PER_GIB
+
+
+def backing_of(session: Session, volume: Any) -> str | None:
+    """Return the path of the image a volume is an overlay of; None when it stands alone, or has gone."""
+    text = session.attempt(volume.XMLDesc, 0, absent=_NO_VOLUME)
+    return parse(text).findtext("backingStore/path") if text is not None else None
 
 
 def abort(stream: Any) -> None:

@@ -22,6 +22,8 @@ from providers.libvirt.tree import parse
 
 _MACHINES = {Architecture.AARCH64: "virt", Architecture.X86_64: "q35"}
 _GIC2_MAX_VCPUS = 8
+_OTHER_PCI_DEVICES = 8
+"""At most, beside cards: three disks, USB, screen, random numbers, balloon, serial bus."""
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 
 
@@ -76,6 +78,7 @@ def domain_xml(plan: Blueprint, options: LibvirtOptions) -> str:
     for event, then in (("on_poweroff", "destroy"), ("on_reboot", "restart"), ("on_crash", "destroy")):
         _text(domain, event, then)
     devices = ET.SubElement(domain, "devices")
+    _slots(devices, len(plan.cards), options.hotplug_slots)
     _disks(devices, plan.disks, options.disk_cache)
     _cards(devices, plan.cards)
     _terminals(devices, spec.arch, plan.vnc_password, options)
@@ -86,6 +89,16 @@ def domain_xml(plan: Blueprint, options: LibvirtOptions) -> str:
     if _NOT_XML.search(written):
         raise InvalidSpec(N_("A name or label holds a control character; remove it."))
     return written
+
+
+def volume_disk_xml(path: str, target: str, serial: str, cache: str) -> str:
+    """Return the disk element of an attached volume; the guest finds it as /dev/disk/by-id/virtio-<serial>."""
+    disk = ET.Element("disk", type="file", device="disk")
+    ET.SubElement(disk, "driver", name="qemu", type="qcow2", cache=cache, discard="unmap")
+    ET.SubElement(disk, "source", file=path)
+    ET.SubElement(disk, "target", dev=target, bus="virtio")
+    _text(disk, "serial", serial)
+    return ET.tostring(disk, encoding="unicode")
 
 
 def resized(description: str, *, vcpus: int, memory_mib: int) -> str:
@@ -147,6 +160,15 @@ def _processor(domain: ET.Element, spec: ServerSpec, image: Image, options: Libv
     else:
         cpu = ET.SubElement(domain, "cpu", mode="custom", match="exact", check="none")
         _text(cpu, "model", model, fallback="forbid")
+
+
+def _slots(devices: ET.Element, cards: int, spare: int) -> None:
+    # A port takes one device and none can be added to a running guest: https://libvirt.org/pci-hotplug.html
+    if not spare:
+        return
+    ET.SubElement(devices, "controller", type="pci", index="0", model="pcie-root")
+    for _ in range(cards + _OTHER_PCI_DEVICES + spare):
+        ET.SubElement(devices, "controller", type="pci", model="pcie-root-port")
 
 
 def _disks(devices: ET.Element, disks: Disks, cache: str) -> None:

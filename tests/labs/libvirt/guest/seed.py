@@ -34,6 +34,25 @@ def add_user(user, uid):
         rule.chmod(0o440)
 
 
+def fixed_addresses():
+    """For the one card: a line per fixed address (version, address/prefix, gateway or -), and resolv.conf's text."""
+    config = SEED / "network-config"
+    cards = json.loads(config.read_text())["ethernets"].values() if config.exists() else []
+    here = {path.read_text().strip() for path in Path("/sys/class/net").glob("*/address")}
+    for card in cards:
+        if card["match"]["macaddress"] not in here:
+            continue
+        lines = []
+        for address in card.get("addresses", []):
+            version = 6 if ":" in address else 4
+            lines.append(f"{version} {address} {card.get(f'gateway{version}', '-')}")
+        Path("/run/fixed-addresses").write_text("".join(line + "\n" for line in lines))
+        servers = card.get("nameservers", {}).get("addresses", [])
+        if servers:
+            Path("/etc/resolv.conf").write_text("".join(f"nameserver {server}\n" for server in servers))
+        return
+
+
 meta = json.loads((SEED / "meta-data").read_text())
 data = json.loads((SEED / "user-data").read_text().split("\n", 1)[1])
 hostname = data.get("hostname") or meta["local-hostname"]
@@ -51,3 +70,4 @@ if not once.exists() or once.read_text() != meta["instance-id"]:
 Path("/proc/sys/kernel/hostname").write_text(Path("/etc/hostname").read_text())
 Path("/run/cloud-init").mkdir(exist_ok=True)
 Path("/run/cloud-init/result.json").write_text(json.dumps({"v1": {"datasource": "guest NoCloud", "errors": []}}))
+fixed_addresses()
