@@ -147,6 +147,12 @@ class NoFittingPool(Refusal):
     code = "no_fitting_pool"
 
 
+class AddressUnavailable(Conflict):
+    """The address asked for belongs to somebody, or to nobody ever; `next_free` names one that can be had."""
+
+    code = "address_unavailable"
+
+
 class ClassificationRefused(Refusal):
     """Classified systems and MLPS level 4 and above may not use this platform."""
 

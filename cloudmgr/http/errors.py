@@ -56,6 +56,7 @@ STATUS: Mapping[str, int] = {
     "exclusive_role": 409,
     "stale": 409,
     "quota_exceeded": 409,
+    "address_unavailable": 409,
     "unsupported": 409,
     "in_progress": 409,
     "body_too_large": 413,

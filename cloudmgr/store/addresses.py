@@ -85,15 +85,20 @@ def of_zone(session: Session, network_zone: str) -> list[Subnet]:
     return list(session.exec(select(Subnet).where(Subnet.network_zone == network_zone).order_by(col(Subnet.id))))
 
 
-def managed_on(session: Session, network_id: uuid.UUID) -> list[Subnet]:
-    """Return the subnets of a network whose addresses we choose, in the order in which their locks are taken."""
+def of_network(session: Session, network_id: uuid.UUID) -> list[Subnet]:
+    """Return every enabled subnet of a network, in the order in which their locks are taken."""
     return list(
         session.exec(
             select(Subnet)
-            .where(Subnet.network_id == network_id, col(Subnet.is_managed), col(Subnet.is_enabled))
+            .where(Subnet.network_id == network_id, col(Subnet.is_enabled))
             .order_by(col(Subnet.family), col(Subnet.id))
         )
     )
+
+
+def managed_on(session: Session, network_id: uuid.UUID) -> list[Subnet]:
+    """Return those of them whose addresses we choose."""
+    return [subnet for subnet in of_network(session, network_id) if subnet.is_managed]
 
 
 def ranges(session: Session, subnet_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[AddressRange]]:

@@ -190,9 +190,21 @@ def variant_of(session: Session, *, image_id: uuid.UUID, arch: str, backend_id: 
 
 
 def network_for(session: Session, *, backend_id: uuid.UUID, network_zone: str) -> Network | None:
-    """Return the network that carries a network zone at a backend."""
-    return session.exec(
-        select(Network)
-        .where(Network.backend_id == backend_id, Network.network_zone == network_zone, col(Network.is_enabled))
-        .order_by(col(Network.name))
-    ).first()
+    """Return the network that carries a network zone at a backend, the first where there are several."""
+    return next(iter(networks_for(session, backend_id=backend_id, network_zone=network_zone)), None)
+
+
+def networks_for(session: Session, *, backend_id: uuid.UUID, network_zone: str) -> list[Network]:
+    """Return the networks that servers of a network zone can go on at a backend, by name."""
+    return list(
+        session.exec(
+            select(Network)
+            .where(
+                Network.backend_id == backend_id,
+                Network.network_zone == network_zone,
+                col(Network.is_enabled),
+                ~col(Network.is_external),
+            )
+            .order_by(col(Network.name), col(Network.id))
+        )
+    )

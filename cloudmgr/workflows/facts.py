@@ -1,4 +1,4 @@
-"""What the making and the end of a server write: each function is one transaction, called as a `write` step.
+"""What the making of a server writes: each function is one transaction, called as a `write` step.
 
 They decide on what they read inside the transaction, and return plain JSON for the workflow.
 """
@@ -19,7 +19,7 @@ from cloudmgr.models import Backend, Image, Organization, ResourceRequest, Serve
 from cloudmgr.services import audit
 from cloudmgr.store import placement as zones
 from cloudmgr.store import requests, servers
-from cloudmgr.workflows import credentials
+from cloudmgr.workflows import addresses, credentials
 from cloudmgr.workflows.runtime import runtime
 
 RACES = 100
@@ -41,7 +41,7 @@ def place(session: Session, server_id: str, number: int, waits: bool) -> dict[st
     Allocation, the zone's generation and the quota of the placement's keys change together. With `waits`, a zone whose
     only fault is that its backend does not answer is waited for: then the answer is empty, and the reasons are told.
     """
-    server, request, organization = _load(session, server_id)
+    server, request, organization = load(session, server_id)
     image = session.get_one(Image, server.image_id)
     held = zones.open_allocation(session, server.id)
     if held is not None:  # an attempt that could not be undone: it is gone on with where it stands
@@ -58,7 +58,7 @@ def place(session: Session, server_id: str, number: int, waits: bool) -> dict[st
         raise RuntimeError(f"{RACES} times another server changed the zone first")
     if waits and any(verdict.may_pass for verdict in verdicts):
         message = Message(N_("{name} waits for a pool. {reasons}"), {"name": server.name, "reasons": refusals})
-        _tell(session, request, server, "wait", number, message, kind="warning")
+        tell(session, request, server, "wait", number, message, kind="warning")
         return {}
     message = Message(N_("No pool could take {name}. {reasons}"), {"name": server.name, "reasons": refusals})
     failure = {"step": "place", "code": "no_zone", "message": message.as_json()}
@@ -108,7 +108,7 @@ def capacity_of(server: Server) -> dict[str, int]:
 
 
 def _take(session: Session, server: Server, zone: placement.ZoneFacts, amounts: Any) -> Message | bool:
-    """Claim a zone and charge its keys, both or neither; False: the zone changed meanwhile; a message: quota says no."""
+    """Claim a zone, its keys and addresses there, all or nothing; False: the zone changed meanwhile; a message: why not."""
     savepoint = session.begin_nested()
     try:
         quotas.place(
@@ -121,10 +121,15 @@ def _take(session: Session, server: Server, zone: placement.ZoneFacts, amounts: 
                 "cpu_family": zone.cpu_family,
                 "is_xinchuang": "true" if zone.is_xinchuang else "false",
             },
+            top=zones.top_account(session, session.get_one(Backend, zone.backend_id), server.organization_id),
         )
         if zones.claim(session, zone_id=zone.id, generation=zone.generation, server_id=server.id, amounts=amounts):
-            savepoint.commit()
-            return True
+            refused = addresses.claim(session, server, zone.backend_id)
+            if refused is None:
+                savepoint.commit()
+                return True
+            savepoint.rollback()
+            return refused
     except Refusal as error:
         savepoint.rollback()
         return error.message
@@ -144,18 +149,16 @@ def _placed(
     zone = session.get_one(Zone, zone_id)
     backend = session.get_one(Backend, zone.backend_id)
     variant = zones.variant_of(session, image_id=image.id, arch=server.arch, backend_id=backend.id)
-    network = zones.network_for(session, backend_id=backend.id, network_zone=server.network_zone)
     key = credentials.public_key(session, server.project_id)
     server.zone_id, server.backend_id = zone.id, backend.id
     server.image_ref = variant.ref if variant else None
     server.image_digest = variant.digest if variant else None
-    server.network_ref = network.ref if network else None
     server.cpu_family, server.cpu_model = zone.cpu_family, zone.cpu_model
     server.is_xinchuang = zone.is_xinchuang and image.os_is_xinchuang
     server.failure = None
     servers.move(session, server, ServerPhase.PLACED, actor=SYSTEM.username, change="placed")
-    _audit(session, Event.VM_PLACE, server, organization, zone=zone.name)
-    _tell(
+    record(session, Event.VM_PLACE, server, organization, zone=zone.name)
+    tell(
         session,
         request,
         server,
@@ -179,7 +182,8 @@ def _placed(
             "zone": zone.ref,
             "image": server.image_ref or "",
             "image_digest": server.image_digest,
-            "networks": [network.ref] if network else [],
+            "networks": [server.network_ref] if server.network_ref else [],
+            "addresses": addresses.spec_of(session, server.id),
             "login_user": image.login_user,
             "ssh_keys": [*server.ssh_keys, key],
             "spread_group": str(request.id) if server.spread == Spread.HOST else None,
@@ -190,15 +194,15 @@ def _placed(
 
 def unplace(session: Session, server_id: str, number: int, failure: dict[str, Any]) -> None:
     """Take a placement back, remember that the zone said no, and be ready for another."""
-    server, request, organization = _load(session, server_id)
-    _vacate(session, server)
+    server, request, organization = load(session, server_id)
     quotas.unplace(session, reservation_id=server.reservation_id, part_id=server.id)
+    vacate(session, server, keeps_wanted=True)
     zone = session.get(Zone, server.zone_id) if server.zone_id else None
     if server.zone_id is not None:
         server.tried_zones = [*server.tried_zones, str(server.zone_id)]
     _forget_place(server)
     servers.move(session, server, ServerPhase.REQUESTED, actor=SYSTEM.username, change="unplaced")
-    _tell(
+    tell(
         session,
         request,
         server,
@@ -214,27 +218,34 @@ def unplace(session: Session, server_id: str, number: int, failure: dict[str, An
         ),
         kind="warning",
     )
-    _audit(session, Event.VM_FAIL, server, organization, outcome=Outcome.FAILURE, reason=failure["code"])
+    record(session, Event.VM_FAIL, server, organization, outcome=Outcome.FAILURE, reason=failure["code"])
 
 
 def created(session: Session, server_id: str, number: int, seen: dict[str, Any]) -> None:
     """Note that the backend has begun to build."""
-    server, request, organization = _load(session, server_id)
+    server, request, organization = load(session, server_id)
     server.native_ref, server.state = seen["ref"], seen["power"]
     server.last_seen_at = clock.now()
     servers.move(session, server, ServerPhase.CREATING, actor=SYSTEM.username, change="created")
-    _audit(session, Event.VM_CREATE, server, organization)
-    _tell(session, request, server, "create", number, Message(N_("{name} is being built."), {"name": server.name}))
+    record(session, Event.VM_CREATE, server, organization)
+    tell(session, request, server, "create", number, Message(N_("{name} is being built."), {"name": server.name}))
 
 
 def post(session: Session, server_id: str, number: int, seen: dict[str, Any]) -> None:
     """The server stands: its quota turns from reserved to used, its address and host are known."""
-    server, request, _ = _load(session, server_id)
+    server, request, _ = load(session, server_id)
     note(server, seen)
     server.built_at = clock.now()
     quotas.post(session, reservation_id=server.reservation_id, part_id=server.id)
+    missing = addresses.compare(session, server)
     servers.move(session, server, ServerPhase.CONFIGURING, actor=SYSTEM.username, change="built")
-    _tell(
+    if missing:
+        message = Message(
+            N_("{name} was to have {wanted}; the cloud reports {address}. An operator must look."),
+            {"name": server.name, "wanted": ", ".join(missing), "address": ", ".join([*server.ipv4, *server.ipv6])},
+        )
+        tell(session, request, server, "address", number, message, kind="warning")
+    tell(
         session,
         request,
         server,
@@ -257,8 +268,7 @@ def note(server: Server, seen: dict[str, Any]) -> None:
 
 def fail(session: Session, server_id: str, number: int, failure: dict[str, Any]) -> None:
     """Nothing of the server is left: give everything back and say why."""
-    server, request, organization = _load(session, server_id)
-    _vacate(session, server)
+    server, request, organization = load(session, server_id)
     _give_up(session, server, request, organization, number, failure)
 
 
@@ -271,12 +281,13 @@ def _give_up(
     failure: dict[str, Any],
 ) -> None:
     quotas.void(session, reservation_id=server.reservation_id, part_id=server.id)
+    vacate(session, server)
     _forget_place(server)
     server.failed_step = failure["step"]
     server.failure = {"code": failure["code"], "message": failure["message"]}
     servers.move(session, server, ServerPhase.FAILED, actor=SYSTEM.username, change="failed")
-    _tell(session, request, server, "fail", number, Message.from_json(failure["message"]), kind="warning")
-    _audit(
+    tell(session, request, server, "fail", number, Message.from_json(failure["message"]), kind="warning")
+    record(
         session,
         Event.VM_FAIL,
         server,
@@ -289,7 +300,7 @@ def _give_up(
 
 def strand(session: Session, server_id: str, number: int, failure: dict[str, Any] | None) -> None:
     """The backend would not say that the server is gone: capacity and quota stay held, and a person is told."""
-    server, request, organization = _load(session, server_id)
+    server, request, organization = load(session, server_id)
     why = Message.from_json(failure["message"]) if failure else Message("")
     message = Message(
         N_(
@@ -300,76 +311,16 @@ def strand(session: Session, server_id: str, number: int, failure: dict[str, Any
     server.failed_step = "undo"
     server.failure = {"code": "undo_unconfirmed", "message": message.as_json()}
     servers.move(session, server, ServerPhase.FAILED, actor=SYSTEM.username, change="failed")
-    _tell(session, request, server, "strand", number, message, kind="warning")
-    _audit(
+    tell(session, request, server, "strand", number, message, kind="warning")
+    record(
         session, Event.VM_FAIL, server, organization, outcome=Outcome.FAILURE, reason="undo_unconfirmed", step="undo"
     )
 
 
-def begin_retire(session: Session, server_id: str, number: int) -> dict[str, Any] | None:
-    """Mark a server as going; return where it is, or None when it is gone already."""
-    server, request, _ = _load(session, server_id, retire=True)
-    if server.phase == ServerPhase.RETIRED:
-        return None
-    if server.phase != ServerPhase.RETIRING:
-        servers.move(session, server, ServerPhase.RETIRING, actor=SYSTEM.username, change="retiring")
-        _tell(
-            session, request, server, "retire", number, Message(N_("{name} is being retired."), {"name": server.name})
-        )
-    return {"backend": servers.backend_name(session, server.backend_id) if server.backend_id else None}
-
-
-def retired(session: Session, server_id: str, number: int) -> None:
-    """The backend confirms that the server is gone: quota, capacity and name are free again."""
-    server, request, organization = _load(session, server_id, retire=True)
-    if server.phase == ServerPhase.RETIRED:
-        return
-    _vacate(session, server)
-    held = {part.part_id: part for part in quotas.get_reservation(session, server.reservation_id).parts}.get(server.id)
-    if held is not None and held.state is quotas.PartState.POSTED:
-        quotas.release(session, reservation_id=server.reservation_id, part_id=server.id)
-    elif held is not None and held.state is quotas.PartState.PENDING:
-        quotas.void(session, reservation_id=server.reservation_id, part_id=server.id)
-    server.released_at = clock.now()
-    server.state = "unknown"
-    servers.move(session, server, ServerPhase.RETIRED, actor=SYSTEM.username, change="retired")
-    _audit(session, Event.VM_DELETE, server, organization, request=request.number)
-    _tell(
-        session,
-        request,
-        server,
-        "retired",
-        number,
-        Message(N_("{name} is gone from the cloud; its quota is free."), {"name": server.name}),
-    )
-
-
-def retire_stuck(session: Session, server_id: str, number: int, failure: dict[str, Any] | None) -> None:
-    """The backend would not confirm the end in time: the server stays `retiring` with the reason, its quota held."""
-    server, request, organization = _load(session, server_id, retire=True)
-    message = Message(
-        N_(
-            "{name}: the cloud does not confirm that it is gone; its quota stays held until it does. Try the request again later."
-        ),
-        {"name": server.name},
-    )
-    server.failed_step = "delete"
-    server.failure = {"code": (failure or {}).get("code", "delete_unconfirmed"), "message": message.as_json()}
-    servers.keep(session, server, actor=SYSTEM.username, change="retire_stuck")
-    _tell(session, request, server, "retire_stuck", number, message, kind="warning")
-    _audit(
-        session,
-        Event.VM_FAIL,
-        server,
-        organization,
-        outcome=Outcome.FAILURE,
-        reason="delete_unconfirmed",
-        step="delete",
-    )
-
-
-def _vacate(session: Session, server: Server) -> None:
+def vacate(session: Session, server: Server, *, keeps_wanted: bool = False) -> None:
+    """Give back the room and the addresses a server holds; with `keeps_wanted` not those that were asked for."""
     zones.give_back(session, server.id)
+    addresses.release(session, server, keeps_wanted=keeps_wanted)
 
 
 def _forget_place(server: Server) -> None:
@@ -380,7 +331,8 @@ def _forget_place(server: Server) -> None:
     server.is_xinchuang = None
 
 
-def _load(session: Session, server_id: str, *, retire: bool = False) -> tuple[Server, ResourceRequest, Organization]:
+def load(session: Session, server_id: str, *, retire: bool = False) -> tuple[Server, ResourceRequest, Organization]:
+    """Return a server, locked, with the request that makes it (or, with `retire`, ends it) and its organization."""
     server = servers.get(session, uuid.UUID(server_id), lock=True)
     if server is None:
         raise LookupError(f"server {server_id} is gone from the database")
@@ -388,7 +340,7 @@ def _load(session: Session, server_id: str, *, retire: bool = False) -> tuple[Se
     return server, session.get_one(ResourceRequest, request_id), session.get_one(Organization, server.organization_id)
 
 
-def _tell(
+def tell(
     session: Session,
     request: ResourceRequest,
     server: Server,
@@ -402,7 +354,7 @@ def _tell(
     )
 
 
-def _audit(
+def record(
     session: Session,
     event: Event,
     server: Server,

@@ -12,11 +12,11 @@ from dbos import DBOS
 from cloudmgr.adapters import ansible
 from cloudmgr.domain.architectures import Architecture
 from cloudmgr.domain.messages import N_, Message
-from cloudmgr.workflows import facts
+from cloudmgr.workflows import facts, next_address
 from cloudmgr.workflows.outcomes import Outcome, attempt, observed
 from cloudmgr.workflows.runtime import runtime
 from cloudmgr.workflows.steps import call, pause, write
-from providers.base import PowerState, ServerSpec
+from providers.base import FixedAddress, PowerState, ServerSpec
 from providers.errors import Remedy
 
 CREATE_TRIES = 8
@@ -58,7 +58,7 @@ def _place(server_id: str, number: int) -> dict[str, Any] | None:
 
 def _build(server_id: str, number: int, placed: dict[str, Any]) -> tuple[str, Outcome | None]:
     """Create the server and wait for it; return what became of it and, if it does not stand, why."""
-    made = _create(server_id, placed)
+    made = _create(server_id, number, placed)
     if not made["ok"]:
         return ("next_zone" if made["remedy"] == Remedy.NEXT_ZONE else "failed"), {**made, "step": "create"}
     write("created", facts.created, server_id, number, made["result"])
@@ -69,15 +69,27 @@ def _build(server_id: str, number: int, placed: dict[str, Any]) -> tuple[str, Ou
     return "stands", None
 
 
-def _create(server_id: str, placed: dict[str, Any]) -> Outcome:
+def _create(server_id: str, number: int, placed: dict[str, Any]) -> Outcome:
     made: Outcome = {}
-    for tries in range(CREATE_TRIES):
+    tries = moves = 0
+    while tries < CREATE_TRIES and moves < next_address.TRIES:
         made = call("create", create, server_id, placed)
-        if made["ok"] or made["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
+        if made["ok"]:
             return made
-        # RETRY: nothing happened. RECONCILE: it may have; create finds it by its token. Both: the same call again.
-        pause(tries)
-    return {**made, "remedy": Remedy.NEXT_ZONE.value if made["remedy"] == Remedy.RETRY else made["remedy"]}
+        if made["remedy"] == Remedy.NEXT_ADDRESS:
+            other = write("next_address", next_address.next_address, server_id, number, made)
+            if "addresses" not in other:
+                return {**made, **other}
+            placed["spec"]["addresses"] = other["addresses"]
+            moves += 1
+        elif made["remedy"] in (Remedy.RETRY, Remedy.RECONCILE):
+            # RETRY: nothing happened. RECONCILE: it may have; create finds it by its token. Both: the same call again.
+            pause(tries)
+            tries += 1
+        else:
+            return made
+    is_elsewhere = made["remedy"] in (Remedy.RETRY, Remedy.NEXT_ADDRESS)
+    return {**made, "remedy": Remedy.NEXT_ZONE.value} if is_elsewhere else made
 
 
 def create(server_id: str, placed: dict[str, Any]) -> Outcome:
@@ -100,6 +112,10 @@ def create(server_id: str, placed: dict[str, Any]) -> Outcome:
                     image=spec["image"],
                     image_digest=spec["image_digest"],
                     networks=tuple(spec["networks"]),
+                    addresses=tuple(
+                        FixedAddress(each["address"], each["prefix_len"], each["gateway"], tuple(each["dns"]))
+                        for each in spec["addresses"]
+                    ),
                     login_user=spec["login_user"],
                     ssh_keys=tuple(spec["ssh_keys"]),
                     spread_group=uuid.UUID(spec["spread_group"]) if spec["spread_group"] else None,

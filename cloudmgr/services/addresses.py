@@ -1,0 +1,106 @@
+"""Addresses that people choose for servers: asked for at plan, reserved at submit, told when they cannot be had."""
+
+from collections.abc import Iterable
+
+from sqlmodel import Session
+
+from cloudmgr.domain import addresses
+from cloudmgr.domain.errors import AddressUnavailable, InvalidInput
+from cloudmgr.domain.messages import N_, Message
+from cloudmgr.models import Address, Backend, Network, Server, Subnet
+from cloudmgr.store import addresses as store
+from cloudmgr.store.addresses import Taken
+
+FAMILIES = {"ipv4": addresses.IPV4, "ipv6": addresses.IPV6}
+_TOLD = {
+    "allocated": N_("{address} belongs to {who}"),
+    "reserved": N_("{address} is reserved for {who}"),
+    "observed": N_("{address} is in use at the cloud ({who})"),
+    "gateway": N_("{address} is the gateway of {who}"),
+    "excluded": N_("{address} is kept out of use ({who})"),
+    "outside": N_("{address} is not an address for servers of {who}"),
+}
+
+
+def told(taken: Taken, address: str) -> Message:
+    """Say why an address cannot be had."""
+    return Message(_TOLD[taken.by], {"address": address, "who": taken.who or "-"})
+
+
+def subnet_for(session: Session, network_zone: str, address: str, *, field: str) -> tuple[Subnet, Backend]:
+    """Return the managed subnet of a network zone that an address lies in, and the backend it is at.
+
+    Raises:
+        InvalidInput: the zone has no such subnet, or one whose addresses are not ours to choose.
+    """
+    for subnet in store.of_zone(session, network_zone):
+        if not addresses.contains(addresses.parse_subnet(subnet.cidr), address):
+            continue
+        network = session.get(Network, subnet.network_id) if subnet.network_id else None
+        if not subnet.is_managed or not subnet.is_enabled or network is None:
+            raise InvalidInput(
+                N_("Addresses of {subnet} are not chosen here: leave {address} out."),
+                field=field,
+                subnet=subnet.cidr,
+                address=address,
+            )
+        return subnet, session.get_one(Backend, network.backend_id)
+    raise InvalidInput(
+        N_("{address} lies in no subnet of {network_zone}; its subnets are {known}."),
+        field=field,
+        address=address,
+        network_zone=network_zone,
+        known=", ".join(subnet.cidr for subnet in store.of_zone(session, network_zone) if subnet.is_managed) or "-",
+    )
+
+
+def require_free(session: Session, subnet: Subnet, address: str, *, field: str) -> None:
+    """Refuse an address that cannot be had now, naming who has it and the next one that is free.
+
+    Raises:
+        AddressUnavailable: somebody has it, or nobody may.
+    """
+    taken = store.why_not(session, subnet, address, server_id=None)
+    if taken is not None:
+        raise _unavailable(session, subnet, address, taken, field)
+
+
+def reserve(session: Session, rows: Iterable[tuple[Server, str]], *, purpose: str) -> None:
+    """Reserve what was asked for new servers at once; `rows` give each with where it stands in the input.
+
+    Raises:
+        AddressUnavailable: somebody was faster.
+    """
+    asked = [
+        (family, subnet, address, server, f"{at}.{name}")
+        for server, at in rows
+        for name, family in FAMILIES.items()
+        if (address := server.wanted_addresses.get(name)) is not None
+        for subnet, _ in [subnet_for(session, server.network_zone, address, field=f"{at}.{name}")]
+    ]
+    for _, subnet, address, server, field in sorted(asked, key=lambda each: (each[0], each[1].id)):
+        taken = store.take_exact(
+            session,
+            subnet,
+            address,
+            state="reserved",
+            server_id=server.id,
+            organization_id=server.organization_id,
+            by=server.name,
+            purpose=purpose,
+        )
+        if not isinstance(taken, Address):
+            raise _unavailable(session, subnet, address, taken, field)
+
+
+def _unavailable(session: Session, subnet: Subnet, address: str, taken: Taken, field: str) -> AddressUnavailable:
+    free = store.next_free(session, subnet)
+    reason = told(taken, address)
+    extra = {"next_free": free}
+    if free is None:
+        return AddressUnavailable(
+            N_("{reason}; {subnet} has no free address."), field=field, extra=extra, reason=reason, subnet=subnet.cidr
+        )
+    return AddressUnavailable(
+        N_("{reason}. The next free one is {free}."), field=field, extra=extra, reason=reason, free=free
+    )
