@@ -162,6 +162,9 @@ class ServerObservation:
     """References of the networks it is on; None: the backend did not say in this call."""
     native_uuid: str | None = None
     """The uuid the guest sees of itself (SMBIOS), where the backend tells it."""
+    unfinished: bool = False
+    """Its making goes on only when `create_server` is called again with the same token: a backend that works in the
+    background has finished a step, or is at one, and a driver may not wait for it (P1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +348,7 @@ class Provider(ABC):
         """Begin to build and power on a server; the same token returns the server it already made (P2).
 
         Returns at once (P1): the server may still be BUILDING. A half-built server found under the token is
-        completed or removed first.
+        completed or removed first. What is `unfinished` is completed by further calls with the same spec and token.
 
         Raises:
             NoCapacity, InvalidSpec, UnknownOutcome, Unavailable, AuthFailed.
