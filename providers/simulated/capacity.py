@@ -1,16 +1,14 @@
-"""Room on simulated hosts and in simulated networks: exact, never more than there is.
+"""Room on simulated hosts: exact, never more than there is.
 
 Placement takes the host with the fewest servers of the same spread group, then the emptiest one. Spread is best effort:
 where every host with room has one of the group already, the server is built beside it rather than refused.
 """
 
 import sqlite3
-from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from cloudmgr.domain.messages import N_
 from providers.errors import NoCapacity
-from providers.simulated.options import HostOptions, NetworkOptions, ZoneOptions
+from providers.simulated.options import HostOptions, ZoneOptions
 
 
 def choose_host(
@@ -57,66 +55,31 @@ def choose_host(
             memory_mib=memory_mib,
             disk_gib=disk_gib,
         )
+    if moving is None:
+        refuse_full_store(db, zone, disk_gib)
     return best[1]
 
 
-def hand_out_addresses(db: sqlite3.Connection, networks: Sequence[NetworkOptions], server: str) -> None:
-    """Give a server the lowest free address of each range of each network; they are its own until it is deleted.
+def refuse_full_store(db: sqlite3.Connection, zone: ZoneOptions, disk_gib: int) -> None:
+    """See to it that the disks of a zone's servers and its volumes fit on its hosts together.
 
     Raises:
-        NoCapacity: a range is used up.
+        NoCapacity: they would not.
 
     """
-    for nic, network in enumerate(networks):
-        for cidr in (network.cidr_v4, network.cidr_v6):
-            if cidr is not None:
-                _hand_out(db, network, cidr, server, nic)
-
-
-def _hand_out(
-    db: sqlite3.Connection, network: NetworkOptions, cidr: IPv4Network | IPv6Network, server: str, nic: int
-) -> None:
-    _reserve(db, network, cidr)
-    position = db.execute(
-        """
-        SELECT taken.position + 1 FROM addresses AS taken
-        WHERE network = ?1 AND cidr = ?2 AND NOT EXISTS (
-            SELECT 1 FROM addresses AS next
-            WHERE next.network = ?1 AND next.cidr = ?2 AND next.position = taken.position + 1)
-        ORDER BY taken.position LIMIT 1
-        """,
-        (network.ref, str(cidr)),
-    ).fetchone()[0]
-    if position >= cidr.num_addresses:
-        raise NoCapacity(N_("Network {network} has no free address left."), network=network.name)
-    db.execute(
-        "INSERT INTO addresses (network, cidr, position, family, address, server, nic) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (network.ref, str(cidr), position, cidr.version, str(cidr[position]), server, nic),
-    )
-
-
-def _reserve(db: sqlite3.Connection, network: NetworkOptions, cidr: IPv4Network | IPv6Network) -> None:
-    """Keep out of servers' hands the network's own, broadcast and router addresses (RFC 4291 §2.6.1 for IPv6).
-
-    So too what servers still hold from before the range was changed in the settings.
-    """
-    reserved = {0}
-    if isinstance(cidr, IPv4Network):
-        reserved.add(cidr.num_addresses - 1)
-        if network.gateway_v4 is not None:
-            reserved.add(int(network.gateway_v4) - int(cidr.network_address))
-    else:
-        reserved.add(1)
-    others = db.execute(
-        "SELECT address FROM addresses WHERE network = ? AND family = ? AND cidr != ? AND address IS NOT NULL",
-        (network.ref, cidr.version, str(cidr)),
-    )
-    held = (ip_address(row["address"]) for row in others)
-    reserved |= {int(address) - int(cidr.network_address) for address in held if address in cidr}
-    db.executemany(
-        "INSERT OR IGNORE INTO addresses (network, cidr, position, family) VALUES (?, ?, ?, ?)",
-        [(network.ref, str(cidr), position, cidr.version) for position in sorted(reserved)],
-    )
+    (of_servers,) = db.execute(
+        "SELECT total(system_disk_gib) + total(data_disk_gib) FROM servers WHERE zone = ? AND host IS NOT NULL",
+        (zone.ref,),
+    ).fetchone()
+    (of_volumes,) = db.execute("SELECT total(size_gib) FROM volumes WHERE zone = ?", (zone.ref,)).fetchone()
+    free_gib = sum(host.disk_gib * host.count for host in zone.hosts) - int(of_servers) - int(of_volumes)
+    if disk_gib > free_gib:
+        raise NoCapacity(
+            N_("Zone {zone} has {free_gib} GiB of disk free; {asked_gib} GiB were asked for."),
+            zone=zone.name,
+            free_gib=max(0, free_gib),
+            asked_gib=disk_gib,
+        )
 
 
 def _loads(

@@ -12,24 +12,21 @@ from cloudmgr.domain.messages import N_
 from providers.errors import AuthFailed, NoCapacity, ProviderError, Throttled, Unavailable, UnknownOutcome
 
 ANY_CALL = "*"
-_READS = frozenset(
+_OF_ONE_SERVER = frozenset(
     {
-        "check",
-        "list_zones",
-        "list_images",
-        "list_networks",
-        "list_servers",
-        "find_server",
-        "get_server",
-        "list_snapshots",
-    }
-)
-_WRITES = frozenset(
-    {
-        "create_server", "delete_server", "start_server", "stop_server", "reboot_server", "resize_server",
-        "create_snapshot", "revert_snapshot", "delete_snapshot",
+        "find_server", "get_server", "list_snapshots", "create_server", "delete_server", "start_server", "stop_server",
+        "reboot_server", "resize_server", "create_snapshot", "revert_snapshot", "delete_snapshot",
     }
 )  # fmt: skip
+_LISTS = frozenset({"list_servers", "list_volumes", "list_changes"})
+_CALLS = frozenset(
+    {
+        "check", "list_zones", "list_images", "list_networks", "find_volume", "create_volume", "attach_volume",
+        "detach_volume", "delete_volume", "set_port_rules", "list_port_rules", "list_addresses", "assign_public_address",
+        "find_public_address", "release_public_address", "list_resources", "still_there", "read_quota",
+    }
+) | _OF_ONE_SERVER | _LISTS  # fmt: skip
+_TAKES_ROOM = frozenset({"create_server", "resize_server", "create_volume", "assign_public_address"})
 
 
 class FaultKind(StrEnum):
@@ -42,16 +39,24 @@ class FaultKind(StrEnum):
     THROTTLED = "throttled"
     UNAVAILABLE = "unavailable"
     NO_CAPACITY = "no_capacity"
-    """Only of create_server and resize_server."""
+    """Only of calls that take room: create_server, resize_server, create_volume, assign_public_address."""
     GONE = "gone"
     """The server vanishes behind our back: before the call, or right after a create_server. Only of calls about one server."""
     AUTH = "auth"
+    EMPTY = "empty"
+    """A list comes back with nothing in it, though there is something. Only of list_servers, list_volumes, list_changes."""
+    SLOW = "slow"
+    """The call goes through after `seconds`."""
+    LEFT_BEHIND = "left_behind"
+    """The server goes, its system disk stays, and nothing is said of it. Only of delete_server."""
 
 
 _ONLY_OF = {
     FaultKind.HALF_CREATED: frozenset({"create_server"}),
-    FaultKind.NO_CAPACITY: frozenset({"create_server", "resize_server"}),
-    FaultKind.GONE: (_READS | _WRITES) - {"check", "list_zones", "list_images", "list_networks", "list_servers"},
+    FaultKind.NO_CAPACITY: _TAKES_ROOM,
+    FaultKind.GONE: _OF_ONE_SERVER,
+    FaultKind.EMPTY: _LISTS,
+    FaultKind.LEFT_BEHIND: frozenset({"delete_server"}),
 }
 
 
@@ -60,7 +65,8 @@ class Fault:
     """One fault to meet.
 
     `call` is a provider method or `*` for any; `times` is how often it strikes, None until it is cleared. `match_name`
-    (a shell pattern) and `zone` narrow it to calls about such a server; calls about none then pass untouched.
+    (a shell pattern) and `zone` narrow it to calls about such a server or volume; calls about none then pass untouched.
+    `seconds` is how long a slow call takes.
 
     Raises:
         ValueError: no such call, or a kind that this call cannot show.
@@ -72,14 +78,17 @@ class Fault:
     times: int | None = 1
     match_name: str | None = None
     zone: str | None = None
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", FaultKind(self.kind))
-        allowed = _ONLY_OF.get(FaultKind(self.kind), _READS | _WRITES | {ANY_CALL})
+        allowed = _ONLY_OF.get(FaultKind(self.kind), _CALLS | {ANY_CALL})
         if self.call not in allowed:
             raise ValueError(f"a fault {self.kind} is of one of {', '.join(sorted(allowed))}, not of {self.call!r}")
         if self.times is not None and self.times < 1:
             raise ValueError("a fault strikes at least once")
+        if (self.kind is FaultKind.SLOW) != (self.seconds > 0):
+            raise ValueError("a slow fault takes seconds, and no other does")
 
     def strikes(self, name: str | None, zone: str | None) -> bool:
         """Whether a call about a server of this name and zone (None: about no server) meets it."""
@@ -121,8 +130,8 @@ class Fault:
 def inject(db: sqlite3.Connection, fault: Fault) -> None:
     """Add a fault behind those already waiting."""
     db.execute(
-        "INSERT INTO faults (call, kind, times, match_name, zone) VALUES (?, ?, ?, ?, ?)",
-        (fault.call, str(fault.kind), fault.times, fault.match_name, fault.zone),
+        "INSERT INTO faults (call, kind, times, match_name, zone, seconds) VALUES (?, ?, ?, ?, ?, ?)",
+        (fault.call, str(fault.kind), fault.times, fault.match_name, fault.zone, fault.seconds),
     )
 
 
@@ -136,16 +145,23 @@ def clear(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM faults")
 
 
-def is_armed(db: sqlite3.Connection, call: str) -> bool:
-    """Whether some fault may strike this call; lets reads stay reads."""
-    return db.execute("SELECT 1 FROM faults WHERE call IN (?, ?) LIMIT 1", (call, ANY_CALL)).fetchone() is not None
+def is_armed(db: sqlite3.Connection, call: str, kind: FaultKind | None = None) -> bool:
+    """Whether some fault, or one of a kind, may strike this call; lets reads stay reads."""
+    row = db.execute(
+        "SELECT 1 FROM faults WHERE call IN (?1, ?2) AND (?3 IS NULL OR kind = ?3) LIMIT 1", (call, ANY_CALL, kind)
+    ).fetchone()
+    return row is not None
 
 
-def consume(db: sqlite3.Connection, call: str, *, name: str | None, zone: str | None) -> Fault | None:
-    """Take the oldest fault that strikes a call about this server, once."""
+def consume(
+    db: sqlite3.Connection, call: str, *, name: str | None, zone: str | None, only: FaultKind | None = None
+) -> Fault | None:
+    """Take the oldest fault that strikes a call about this server or volume, once; `only` if it is of that kind."""
     waiting = _waiting(db, "SELECT * FROM faults WHERE call IN (?, ?) ORDER BY id", (call, ANY_CALL))
     for fault_id, fault in waiting:
         if fault.strikes(name, zone):
+            if only is not None and fault.kind is not only:
+                return None
             db.execute("DELETE FROM faults WHERE id = ? AND times = 1", (fault_id,))
             db.execute("UPDATE faults SET times = times - 1 WHERE id = ?", (fault_id,))  # NULL, without end, stays NULL
             return fault
@@ -154,6 +170,6 @@ def consume(db: sqlite3.Connection, call: str, *, name: str | None, zone: str | 
 
 def _waiting(db: sqlite3.Connection, query: str, params: tuple[str, ...] = ()) -> list[tuple[int, Fault]]:
     return [
-        (row["id"], Fault(row["call"], row["kind"], row["times"], row["match_name"], row["zone"]))
+        (row["id"], Fault(row["call"], row["kind"], row["times"], row["match_name"], row["zone"], row["seconds"]))
         for row in db.execute(query, params)
     ]

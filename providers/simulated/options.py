@@ -3,11 +3,13 @@
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from cloudmgr.domain.architectures import Architecture, Cpu, normalise
 from cloudmgr.domain.errors import InvalidInput
 from providers.base import ProviderOptions
+from providers.capabilities import CAPABILITIES
+from providers.simulated.limits import RESOURCES
 from providers.simulated.processors import MODELS
 
 _MAX_HOSTS = 1000
@@ -88,6 +90,8 @@ class NetworkOptions(_Part):
     cidr_v6: IPv6Network | None = None
     gateway_v4: IPv4Address | None = None
     zones: tuple[str, ...] = ()
+    is_external: bool = False
+    """Public addresses come from it, and no server is put on it."""
 
     @model_validator(mode="after")
     def _gateway_inside(self) -> Self:
@@ -96,7 +100,11 @@ class NetworkOptions(_Part):
         return self
 
     def reaches(self, zone: str) -> bool:
-        return not self.zones or zone in self.zones
+        """Whether servers of a zone may be put on it."""
+        return not self.is_external and (not self.zones or zone in self.zones)
+
+    def ranges(self) -> list[IPv4Network | IPv6Network]:
+        return [cidr for cidr in (self.cidr_v4, self.cidr_v6) if cidr is not None]
 
 
 class ImageOptions(_Part):
@@ -117,6 +125,24 @@ class SimulatedOptions(ProviderOptions):
     images: tuple[ImageOptions, ...] = ()
     boot_s: float = Field(default=2.0, ge=0)
     power_s: float = Field(default=0.5, ge=0)
+    cloud_quota: dict[str, Annotated[int, Field(ge=0)]] | None = None
+    """The cloud's own limits; without this table it tells none and has none."""
+    lacks: tuple[str, ...] = ()
+    """Capabilities this installation does without."""
+
+    @field_validator("lacks")
+    @classmethod
+    def _are_capabilities(cls, lacks: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := set(lacks) - set(CAPABILITIES):
+            raise ValueError(f"no such capability: {', '.join(sorted(unknown))}")
+        return lacks
+
+    @field_validator("cloud_quota")
+    @classmethod
+    def _are_resources(cls, quota: dict[str, int] | None) -> dict[str, int] | None:
+        if unknown := set(quota or ()) - set(RESOURCES):
+            raise ValueError(f"no such resource: {', '.join(sorted(unknown))}; there are {', '.join(RESOURCES)}")
+        return quota
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

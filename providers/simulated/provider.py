@@ -3,11 +3,9 @@
 It runs no guest: servers have sizes, addresses and power states, and nobody can log into them (`rehearses`).
 """
 
-import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,48 +19,33 @@ from providers.base import (
     ServerObservation,
     ServerSpec,
     SnapshotObservation,
+    SubnetObservation,
     ZoneObservation,
 )
 from providers.capabilities import PowerControl, Resizing, Snapshots
-from providers.errors import Busy, InvalidSpec, NotFound, ProviderError, Unsupported
-from providers.simulated import capacity, faults, journal, servers
-from providers.simulated.faults import Fault, FaultKind
+from providers.errors import Busy, InvalidSpec, NotFound, Unsupported
+from providers.simulated import addresses, capacity, changes, evidence, limits, servers
+from providers.simulated.account import SimulatedAccount
+from providers.simulated.calls import Attempt, EmptyAnswer
+from providers.simulated.disks import SimulatedDisks
+from providers.simulated.faults import FaultKind
+from providers.simulated.network import SimulatedNetwork
 from providers.simulated.options import NetworkOptions, SimulatedOptions, ZoneOptions
 from providers.simulated.servers import Native
-from providers.simulated.state import StateFile
 
 
-@dataclass(slots=True)
-class _Attempt:
-    """One changing call under way: the open transaction, and what the journal will say of it."""
-
-    db: sqlite3.Connection
-    fault: Fault | None
-    outcome: str = "done"
-    ref: str | None = None
-
-
-class SimulatedProvider(Provider, PowerControl, Resizing, Snapshots):
+class SimulatedProvider(
+    SimulatedDisks, SimulatedNetwork, SimulatedAccount, Provider, PowerControl, Resizing, Snapshots
+):
     """Imagined hosts in a file of `state_dir`. Any number of threads and processes may use one installation at once."""
 
     name: ClassVar[str] = "simulated"
     Options: ClassVar[type[SimulatedOptions]] = SimulatedOptions
     rehearses: ClassVar[bool] = True
 
-    def __init__(self, options: SimulatedOptions, *, backend: str, state_dir: Path) -> None:
-        self._options = options
-        self._backend = backend
-        self._state = StateFile(state_dir)
-        self._zones = {zone.ref: zone for zone in options.zones}
-        self._images = {image.ref: image for image in options.images}
-        self._networks = {network.ref: network for network in options.networks}
-
     @classmethod
     def open(cls, options: Mapping[str, Any], *, backend: str, state_dir: Path) -> Self:
         return cls(SimulatedOptions.model_validate(options), backend=backend, state_dir=state_dir)
-
-    def close(self) -> None:
-        self._state.close()
 
     def __repr__(self) -> str:
         return f"SimulatedProvider(backend={self._backend!r}, zones={list(self._zones)})"
@@ -91,8 +74,11 @@ class SimulatedProvider(Provider, PowerControl, Resizing, Snapshots):
             return [_network(network) for network in self._options.networks]
 
     def list_servers(self) -> Iterator[ServerObservation]:
-        with self._read("list_servers") as db:
-            return iter(servers.observe_all(db))
+        try:
+            with self._read("list_servers") as db:
+                return iter(servers.observe_all(db))
+        except EmptyAnswer:
+            return iter(())
 
     def find_server(self, token: uuid.UUID) -> ServerObservation | None:
         with self._read("find_server", token=token) as db:
@@ -121,28 +107,42 @@ class SimulatedProvider(Provider, PowerControl, Resizing, Snapshots):
         return observed
 
     def _build(
-        self, attempt: _Attempt, spec: ServerSpec, token: uuid.UUID, zone: ZoneOptions, networks: list[NetworkOptions]
+        self, attempt: Attempt, spec: ServerSpec, token: uuid.UUID, zone: ZoneOptions, networks: list[NetworkOptions]
     ) -> str:
         db = attempt.db
+        disk_gib = spec.system_disk_gib + spec.data_disk_gib
+        limits.refuse_beyond(
+            db,
+            self._options.cloud_quota,
+            servers=1,
+            vcpus=spec.vcpus,
+            memory_mib=spec.memory_mib,
+            disk_gib=disk_gib,
+        )
         host = capacity.choose_host(
             db,
             zone,
             vcpus=spec.vcpus,
             memory_mib=spec.memory_mib,
-            disk_gib=spec.system_disk_gib + spec.data_disk_gib,
+            disk_gib=disk_gib,
             spread_group=None if spec.spread_group is None else str(spec.spread_group),
         )
+        on = [network.ref for network in networks]
         if attempt.fault and attempt.fault.kind is FaultKind.HALF_CREATED:
-            return servers.add(db, spec, token, host=host, state=Native.HALF_CREATED)
+            return servers.add(db, spec, token, host=host, state=Native.HALF_CREATED, networks=on)
+        boot_s = self._options.boot_s
         ref = servers.add(
-            db, spec, token, host=host, state=Native.BUILD, next_state=Native.ACTIVE, after_s=self._options.boot_s
+            db, spec, token, host=host, state=Native.BUILD, next_state=Native.ACTIVE, after_s=boot_s, networks=on
         )
-        capacity.hand_out_addresses(db, networks, ref)
+        addresses.hand_out(db, networks, ref, spec.addresses)
         return ref
 
     def delete_server(self, ref: str) -> None:
         with self._write("delete_server", ref=ref) as attempt:
+            if attempt.fault and attempt.fault.kind is FaultKind.LEFT_BEHIND:
+                evidence.leave_disk(attempt.db, ref)
             servers.remove(attempt.db, ref)
+            changes.forget_oldest(attempt.db)
 
     # Power
 
@@ -195,6 +195,12 @@ class SimulatedProvider(Provider, PowerControl, Resizing, Snapshots):
                 raise Unsupported(
                     N_("The server's zone is not in the settings any more."), detail=f"zone {row['zone']}"
                 )
+            limits.refuse_beyond(
+                attempt.db,
+                self._options.cloud_quota,
+                vcpus=vcpus - (row["vcpus"] or 0),
+                memory_mib=memory_mib - (row["memory_mib"] or 0),
+            )
             disk_gib = (row["system_disk_gib"] or 0) + (row["data_disk_gib"] or 0)
             host = capacity.choose_host(
                 attempt.db,
@@ -245,86 +251,7 @@ class SimulatedProvider(Provider, PowerControl, Resizing, Snapshots):
         with self._write("delete_snapshot", ref=ref) as attempt:
             attempt.db.execute("DELETE FROM snapshots WHERE server = ? AND ref = ?", (ref, snapshot))
 
-    # Drills
-
-    def inject(self, fault: Fault) -> None:
-        """Let a later call meet this fault, whichever process makes it."""
-        with self._state.writing() as db:
-            faults.inject(db, fault)
-
-    def faults(self) -> list[Fault]:
-        """Return the faults that have still to strike, the oldest first."""
-        with self._state.reading() as db:
-            return faults.remaining(db)
-
-    def clear_faults(self) -> None:
-        """Forget every fault."""
-        with self._state.writing() as db:
-            faults.clear(db)
-
-    def calls(self, call: str | None = None, token: uuid.UUID | None = None) -> list[journal.Call]:
-        """Return the changing calls made so far, in order, all or of one kind or for one token."""
-        with self._state.reading() as db:
-            return journal.calls(db, call, token)
-
-    # Below: how a call meets the state file and the faults in it
-
-    @contextmanager
-    def _read(
-        self, call: str, *, ref: str | None = None, token: uuid.UUID | None = None
-    ) -> Iterator[sqlite3.Connection]:
-        with self._state.reading() as db:
-            armed = faults.is_armed(db, call)
-            if not armed:
-                yield db
-        if armed:
-            self._strike_read(call, ref=ref, token=token)
-            with self._state.reading() as db:
-                yield db
-
-    def _strike_read(self, call: str, *, ref: str | None, token: uuid.UUID | None) -> None:
-        with self._state.writing() as db:
-            target = servers.find(db, ref=ref, token=token)
-            fault = _consume(db, call, target)
-            if fault and fault.kind is FaultKind.GONE and target is not None:
-                servers.remove(db, target["ref"])
-        raised = fault and (fault.refusal() or fault.read_loss())
-        if raised:
-            raise raised
-
-    @contextmanager
-    def _write(
-        self, call: str, *, ref: str | None = None, token: uuid.UUID | None = None, about: ServerSpec | None = None
-    ) -> Iterator[_Attempt]:
-        """Run one changing call in one transaction, journal it, and let a waiting fault strike.
-
-        A refusal undoes what the call did and is still journalled; so is the fault it consumed.
-        """
-        raised: ProviderError | None = None
-        with self._state.writing() as db:
-            target = servers.find(db, ref=ref, token=token)
-            fault = faults.consume(db, call, name=about.name, zone=about.zone) if about else _consume(db, call, target)
-            if token is None and target is not None and target["token"]:
-                token = uuid.UUID(target["token"])
-            seq = journal.begin(db, call, None if token is None else str(token), ref)
-            attempt = _Attempt(db, fault)
-            if fault and fault.kind is FaultKind.GONE and about is None and target is not None:
-                servers.remove(db, target["ref"])  # before the savepoint: it stays gone when the call is refused for it
-            db.execute("SAVEPOINT effect")
-            try:
-                if fault and (refusal := fault.refusal()):
-                    raise refusal
-                yield attempt
-            except ProviderError as error:
-                db.execute("ROLLBACK TO effect")
-                raised, attempt.outcome = error, error.code
-            db.execute("RELEASE effect")
-            if fault and (loss := fault.loss()):
-                raised = loss
-                attempt.outcome = "half_created" if fault.kind is FaultKind.HALF_CREATED else "lost"
-            journal.end(db, seq, attempt.outcome, attempt.ref)
-        if raised is not None:
-            raise raised
+    # Below: what is refused before the cloud is asked
 
     def _refuse_inexact(self, spec: ServerSpec) -> tuple[ZoneOptions, list[NetworkOptions]]:
         """Return the zone and networks, or refuse before the cloud is asked (P4, P13)."""
@@ -360,7 +287,12 @@ class SimulatedProvider(Provider, PowerControl, Resizing, Snapshots):
                 image=image.name,
                 min_disk_gib=image.min_disk_gib,
             )
-        return zone, self._networks_of(spec)
+        networks = self._networks_of(spec)
+        if spec.addresses:
+            if not networks:
+                raise InvalidSpec(N_("An address was asked for, and the server is on no network."))
+            addresses.told_by_cidr(networks[0], spec.addresses)
+        return zone, networks
 
     def _networks_of(self, spec: ServerSpec) -> list[NetworkOptions]:
         """Return the networks asked for; with none named, the first that reaches the zone."""
@@ -373,12 +305,6 @@ class SimulatedProvider(Provider, PowerControl, Resizing, Snapshots):
                     N_("There is no network {network} in zone {zone}."), network=ref, zone=self._zones[spec.zone].name
                 )
         return [network for network in chosen if network is not None]
-
-
-def _consume(db: sqlite3.Connection, call: str, target: sqlite3.Row | None) -> Fault | None:
-    return faults.consume(
-        db, call, name=None if target is None else target["name"], zone=None if target is None else target["zone"]
-    )
 
 
 def _zone(zone: ZoneOptions, *, available: bool) -> ZoneObservation:
@@ -403,7 +329,23 @@ def _network(network: NetworkOptions) -> NetworkObservation:
         cidr_v6=None if network.cidr_v6 is None else str(network.cidr_v6),
         gateway_v4=None if network.gateway_v4 is None else str(network.gateway_v4),
         zones=network.zones,
+        subnets=tuple(
+            SubnetObservation(
+                ref=f"{network.ref}-v{cidr.version}",
+                name=f"{network.name} IPv{cidr.version}",
+                cidr=str(cidr),
+                gateway=_gateway(network, cidr),
+            )
+            for cidr in network.ranges()
+        ),
+        is_external=network.is_external,
     )
+
+
+def _gateway(network: NetworkOptions, cidr: IPv4Network | IPv6Network) -> str | None:
+    if cidr.version == 4 and network.gateway_v4 is not None:  # noqa: PLR2004 - the protocol's number
+        return str(network.gateway_v4)
+    return None
 
 
 def _refuse_nothing(**sizes: int) -> None:

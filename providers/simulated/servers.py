@@ -3,10 +3,11 @@
 Nothing ticks: a change of state is written with the moment at which it will be over, and whoever looks later sees it over.
 """
 
+import json
 import sqlite3
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -16,6 +17,7 @@ from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_
 from providers.base import PowerState, ServerObservation, ServerSpec, SnapshotObservation
 from providers.errors import NotFound
+from providers.simulated import volumes
 
 
 class Native(StrEnum):
@@ -43,6 +45,12 @@ _POWER: Mapping[str, PowerState] = {
     Native.PAUSED: PowerState.PAUSED,
     Native.ERROR: PowerState.ERROR,
 }
+_ADDRESSES = """
+    SELECT server, family, address FROM (
+        SELECT server, nic, family, address FROM addresses
+        UNION ALL SELECT server, 0, family, address FROM foreign_addresses)
+"""
+_REMOVED_KEPT = 1000
 _WITHOUT_ADDRESSES = frozenset({Native.BUILD, Native.HALF_CREATED})
 
 
@@ -89,6 +97,7 @@ def add(
     state: str,
     next_state: str | None = None,
     after_s: float = 0.0,
+    networks: Sequence[str] = (),
 ) -> str:
     """Write a new server down and return its reference; with `next_state` it reaches that state after `after_s`."""
     ref = str(new_id())
@@ -96,8 +105,8 @@ def add(
     db.execute(
         """
         INSERT INTO servers (ref, token, name, state, next_state, until, arch, vcpus, memory_mib, system_disk_gib,
-                             data_disk_gib, zone, host, image, spread_group, created_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                             data_disk_gib, zone, host, image, spread_group, created_at, networks)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         (
             ref,
@@ -116,6 +125,7 @@ def add(
             spec.image,
             _text(spec.spread_group),
             now_s,
+            json.dumps(list(networks)),
         ),
     )
     return ref
@@ -128,19 +138,55 @@ def move(db: sqlite3.Connection, ref: str, state: str, next_state: str | None = 
 
 
 def remove(db: sqlite3.Connection, ref: str) -> None:
-    """Take a server away; its addresses and snapshots go with it."""
+    """Take a server away; its addresses and snapshots go with it, and its volumes are let go.
+
+    What it was is kept for drills in which somebody brings a removed server back.
+    """
+    row = find(db, ref=ref)
+    if row is None:
+        return
+    if row["token"] is not None:
+        kept = {key: row[key] for key in row.keys()}  # noqa: SIM118 - a sqlite3.Row iterates over its values
+        db.execute("INSERT INTO removed (token, row) VALUES (?, ?)", (row["token"], json.dumps(kept)))
+        db.execute("DELETE FROM removed WHERE id <= (SELECT max(id) FROM removed) - ?", (_REMOVED_KEPT,))
+    volumes.free_from(db, ref)
     db.execute("DELETE FROM servers WHERE ref = ?", (ref,))
+
+
+def bring_back(db: sqlite3.Connection, token: uuid.UUID) -> str:
+    """Let a removed server stand and run again as it was, without its addresses; returns its reference.
+
+    Raises:
+        NotFound: no such server was ever removed.
+
+    """
+    kept = db.execute("SELECT row FROM removed WHERE token = ? ORDER BY id DESC LIMIT 1", (str(token),)).fetchone()
+    if kept is None:
+        raise NotFound(N_("There is no such server at the cloud."), detail=f"none was removed with token {token}")
+    values = json.loads(kept["row"]) | {"state": Native.ACTIVE, "next_state": None, "until": None}
+    columns = ", ".join(values)
+    places = ", ".join("?" * len(values))
+    db.execute(f"INSERT INTO servers ({columns}) VALUES ({places})", tuple(values.values()))  # noqa: S608 - our own columns
+    return str(values["ref"])
 
 
 def observe(db: sqlite3.Connection, row: sqlite3.Row) -> ServerObservation:
     """Return one server as the provider reports it."""
-    rows = db.execute("SELECT * FROM addresses WHERE server = ? ORDER BY nic", (row["ref"],))
+    rows = db.execute(f"{_ADDRESSES} WHERE server = ? ORDER BY nic", (row["ref"],))
     return _observation(row, _by_server(rows).get(row["ref"], []))
+
+
+def observe_some(db: sqlite3.Connection, refs: Sequence[str]) -> list[ServerObservation]:
+    """Return these servers, as far as they are there; SQLite takes some thousands of references at once."""
+    places = ", ".join("?" * len(refs))
+    addresses = _by_server(db.execute(f"{_ADDRESSES} WHERE server IN ({places}) ORDER BY server, nic", tuple(refs)))
+    rows = db.execute(f"SELECT * FROM servers WHERE ref IN ({places}) ORDER BY created_at, ref", tuple(refs))  # noqa: S608 - question marks only
+    return [_observation(row, addresses.get(row["ref"], [])) for row in rows]
 
 
 def observe_all(db: sqlite3.Connection) -> list[ServerObservation]:
     """Return every server, oldest first, in two queries whatever their number."""
-    addresses = _by_server(db.execute("SELECT * FROM addresses WHERE server IS NOT NULL ORDER BY server, nic"))
+    addresses = _by_server(db.execute(f"{_ADDRESSES} WHERE server IS NOT NULL ORDER BY server, nic"))
     rows = db.execute("SELECT * FROM servers ORDER BY created_at, ref")
     return [_observation(row, addresses.get(row["ref"], [])) for row in rows]
 
@@ -170,6 +216,8 @@ def _observation(row: sqlite3.Row, addresses: list[tuple[int, str]]) -> ServerOb
         ipv4=tuple(address for family, address in seen if family == 4),  # noqa: PLR2004 - the protocol's number
         ipv6=tuple(address for family, address in seen if family == 6),  # noqa: PLR2004
         created_at=datetime.fromtimestamp(row["created_at"], UTC),
+        networks=tuple(json.loads(row["networks"])),
+        native_uuid=row["ref"],
     )
 
 

@@ -17,8 +17,7 @@ from providers.errors import Busy, ProviderError, Unavailable, Unsupported, tran
 FILE_NAME = "simulated.sqlite3"
 _BUSY_TIMEOUT_S = 10.0
 _MAX_IDLE = 16
-_VERSION = 1
-_SCHEMA = """
+_FIRST = """
 CREATE TABLE servers (
     ref TEXT PRIMARY KEY, token TEXT UNIQUE, name TEXT NOT NULL,
     state TEXT NOT NULL, next_state TEXT, until REAL,
@@ -48,6 +47,49 @@ CREATE TABLE calls (
 );
 CREATE INDEX calls_by_token ON calls (call, token);
 """
+_SECOND = """
+ALTER TABLE servers ADD COLUMN networks TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE faults ADD COLUMN seconds REAL NOT NULL DEFAULT 0;
+CREATE TABLE foreign_addresses (
+    network TEXT NOT NULL, address TEXT NOT NULL, family INTEGER NOT NULL CHECK (family IN (4, 6)),
+    server TEXT REFERENCES servers (ref) ON DELETE CASCADE, owner TEXT NOT NULL, mac TEXT, PRIMARY KEY (network, address)
+) WITHOUT ROWID;
+CREATE TABLE volumes (
+    ref TEXT PRIMARY KEY, token TEXT UNIQUE, name TEXT NOT NULL, size_gib INTEGER NOT NULL, zone TEXT NOT NULL,
+    state TEXT NOT NULL, next_state TEXT, until REAL, server TEXT REFERENCES servers (ref) ON DELETE SET NULL,
+    created_at REAL NOT NULL, CHECK ((next_state IS NULL) = (until IS NULL))
+);
+CREATE INDEX volumes_zone ON volumes (zone, size_gib);
+CREATE INDEX volumes_server ON volumes (server) WHERE server IS NOT NULL;
+CREATE TABLE port_rules (
+    server TEXT NOT NULL REFERENCES servers (ref) ON DELETE CASCADE, place INTEGER NOT NULL, key TEXT NOT NULL,
+    source TEXT NOT NULL, protocol TEXT NOT NULL, port_from INTEGER, port_to INTEGER, PRIMARY KEY (server, place)
+) WITHOUT ROWID;
+CREATE TABLE public_addresses (
+    ref TEXT PRIMARY KEY, token TEXT NOT NULL UNIQUE, network TEXT NOT NULL, address TEXT NOT NULL UNIQUE,
+    server TEXT REFERENCES servers (ref) ON DELETE SET NULL, created_at REAL NOT NULL
+);
+CREATE TABLE leftovers (
+    ref TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, size_gib INTEGER, token TEXT, created_at REAL NOT NULL
+);
+CREATE TABLE removed (id INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT NULL, row TEXT NOT NULL);
+CREATE TABLE installation (id TEXT NOT NULL);
+INSERT INTO installation VALUES (lower(hex(randomblob(8))));
+CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, ref TEXT NOT NULL UNIQUE, gone INTEGER NOT NULL);
+INSERT INTO changes (ref, gone) SELECT ref, 0 FROM servers;
+CREATE TRIGGER server_came AFTER INSERT ON servers BEGIN
+    INSERT OR REPLACE INTO changes (ref, gone) VALUES (NEW.ref, 0);
+END;
+CREATE TRIGGER server_changed AFTER UPDATE ON servers BEGIN
+    INSERT OR REPLACE INTO changes (ref, gone) VALUES (NEW.ref, 0);
+END;
+CREATE TRIGGER server_went AFTER DELETE ON servers BEGIN
+    INSERT OR REPLACE INTO changes (ref, gone) VALUES (OLD.ref, 1);
+END;
+"""
+_SCRIPTS = (_FIRST, _SECOND)
+"""What makes a file of each version from one of the version before."""
+_VERSION = len(_SCRIPTS)
 
 
 class StateFile:
@@ -124,7 +166,8 @@ class StateFile:
                     )
                 if version < _VERSION:
                     db.execute("PRAGMA journal_mode = WAL")
-                    db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+                    script = " ".join(_SCRIPTS[version:])
+                    db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {_VERSION}; COMMIT;")
             finally:
                 db.close()
 

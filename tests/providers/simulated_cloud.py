@@ -36,7 +36,15 @@ OPTIONS = {
             "gateway_v4": "10.20.0.1",
         },
         {"ref": "dmz", "name": "互联网区", "cidr_v4": "198.51.100.0/29", "zones": ["x86"]},
+        {
+            "ref": "public",
+            "name": "公网",
+            "cidr_v4": "203.0.113.0/29",
+            "gateway_v4": "203.0.113.1",
+            "is_external": True,
+        },
     ],
+    "cloud_quota": {"servers": 100, "vcpus": 200},
     "images": [
         {"ref": "kylin-arm", "name": "kylin-v10", "arch": "arm64", "min_disk_gib": 20, "digest": "sha256:aa"},
         {"ref": "kylin-x86", "name": "kylin-v10", "arch": "amd64", "min_disk_gib": 20},
