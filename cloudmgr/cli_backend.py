@@ -30,7 +30,7 @@ from cloudmgr.domain.phases import Health
 from cloudmgr.models import Backend
 from cloudmgr.services import audit, maintenance
 from cloudmgr.services.health import WORKER_SILENCE
-from cloudmgr.store import health
+from cloudmgr.store import discovery, health
 from cloudmgr.store.db import begin_immediate, new_session
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -63,7 +63,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Let a worker ask a backend now; exit status 1 when it does not answer."""
-    _show(place_of(ctx), [name], timeout, as_json=as_json)
+    _show(place_of(ctx), [name], timeout, "check", as_json=as_json)
 
 
 @sync.command(epilog="Example: cloudmgr sync   # all of them; or: cloudmgr sync yl-kvm")
@@ -73,13 +73,13 @@ def run_sync(
     timeout: Timeout = 60,
     as_json: AsJson = False,
 ) -> None:
-    """Let a worker read zones, networks and images anew; exit status 1 when a backend does not answer."""
-    _show(place_of(ctx), [name] if name else [], timeout, as_json=as_json)
+    """Let a worker read zones, networks, images and servers anew; exit status 1 when a backend does not answer."""
+    _show(place_of(ctx), [name] if name else [], timeout, "full", as_json=as_json)
 
 
-def _show(place: Place, names: Sequence[str], timeout_s: float, *, as_json: bool) -> None:
+def _show(place: Place, names: Sequence[str], timeout_s: float, kind: str, *, as_json: bool) -> None:
     with open_engine(place.settings()) as engine:
-        seen = _ask(engine, names, timeout_s)
+        seen = _ask(engine, names, timeout_s, kind)
     if as_json:
         show_json(
             [
@@ -101,14 +101,15 @@ def _show(place: Place, names: Sequence[str], timeout_s: float, *, as_json: bool
         raise typer.Exit(1)
 
 
-def _ask(engine: sa.Engine, names: Sequence[str], timeout_s: float) -> list[_Seen]:
+def _ask(engine: sa.Engine, names: Sequence[str], timeout_s: float, kind: str) -> list[_Seen]:
     asked_at = clock.now()
     with new_session(engine) as session:
         begin_immediate(session)
         backends = _configured(session, names)
         _require_worker(session)
         for row in backends:
-            queue.enqueue(session, "sync_backend", f"sync:{row.name}:{uuid.uuid4()}", row.name, asked_at.isoformat())
+            id_ = f"sync:{row.name}:{uuid.uuid4()}"
+            queue.enqueue(session, "sync_backend", id_, row.name, asked_at.isoformat(), kind, False)
             audit.record(
                 session,
                 local_actor(),
@@ -121,8 +122,9 @@ def _ask(engine: sa.Engine, names: Sequence[str], timeout_s: float) -> list[_See
     deadline = time.monotonic() + timeout_s
     while True:
         with new_session(engine) as session:
-            seen = [_seen(row) for row in _configured(session, names)]
-        waiting = [each.name for each in seen if each.checked_at is None or each.checked_at < asked_at]
+            rows = _configured(session, names)
+            waiting = [row.name for row in rows if not _is_seen(session, row, asked_at, kind)]
+            seen = [_seen(row) for row in rows]
         if not waiting:
             end_progress()
             return seen
@@ -135,6 +137,12 @@ def _ask(engine: sa.Engine, names: Sequence[str], timeout_s: float) -> list[_See
             )
         progress(f"{len(seen) - len(waiting)}/{len(seen)} …")
         time.sleep(_POLL_S)
+
+
+def _is_seen(session: Session, row: Backend, asked_at: datetime, kind: str) -> bool:
+    if kind == "check":
+        return row.checked_at is not None and row.checked_at >= asked_at
+    return any(run.finished_at >= asked_at for run in discovery.last_runs(session, row.id, 1))
 
 
 def _require_worker(session: Session) -> None:

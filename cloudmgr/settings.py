@@ -48,6 +48,16 @@ class WorkerSection(Section):
     boot_timeout_s: float = Field(default=900, ge=1)
     boot_poll_s: float = Field(default=2.0, ge=0.05)
     health_interval_s: float = Field(default=30, ge=1)
+    health_timeout_s: float = Field(default=60, ge=0.1)
+    """A backend that has not said by then how it is counts as not answering."""
+    full_sync_interval_s: float = Field(default=600, ge=0)
+    """How often a backend's servers are read completely; 0: only when somebody asks."""
+    incremental_sync_interval_s: float = Field(default=60, ge=0)
+    """How often changes are asked of a backend that can tell them; 0: never."""
+    sync_timeout_s: float = Field(default=300, ge=0.1)
+    """Longest reading of one backend's servers."""
+    retire_recheck_s: float = Field(default=60, ge=0.05)
+    """How soon a retirement that waits is taken up again; twice as late each time, an hour at most."""
     playbook_timeout_s: float = Field(default=3600, ge=10)
     ansible_command_prefix: tuple[str, ...] = ()
     """Put before ansible-playbook, e.g. to enter a network namespace."""
@@ -78,6 +88,8 @@ class Policy(Section):
     event_retention_days: int = Field(default=400, ge=190)
     playbook_event_retention_days: int = Field(default=200, ge=1)
     workflow_retention_days: int = Field(default=30, ge=1)
+    sync_retention_days: int = Field(default=30, ge=1)
+    """Looks at backends, and foreign servers that are gone, are kept so long."""
     idempotency_hours: int = Field(default=24, ge=1, le=24)
     audit_retention_days: int = Field(default=400, ge=190)
     """Audit events are kept at least this long; nothing here deletes them."""

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,15 +23,16 @@ from cloudmgr.adapters import migrate, occupancy
 from cloudmgr.domain import clock
 from cloudmgr.domain.errors import Conflict
 from cloudmgr.domain.events import Event
+from cloudmgr.domain.findings import SyncKind
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Backend
 from cloudmgr.models import Worker as WorkerRow
-from cloudmgr.services import audit, audit_verification, maintenance
+from cloudmgr.services import audit, audit_verification, certificates, maintenance
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
 from cloudmgr.worker_listener import Listener
+from cloudmgr.workflows import discover, housekeeping, looks, sync
 from cloudmgr.workflows import engine as engines
-from cloudmgr.workflows import housekeeping, sync
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.reaper import Reaper
 
@@ -42,6 +43,8 @@ REAP_S = 10.0
 """How often the locks of others are tried: a dead worker's work is taken over within about this time."""
 SILENCE_S = 30.0
 """A worker that has not reached the database for so long is not ready."""
+SCHEDULE_S = 5.0
+"""How often it is asked which looks at backends are due."""
 SWEEP_S = 3600.0
 VERIFY_S = 24 * 3600.0
 FIRST_S = {"_sweep": 60.0, "_verify_log": 120.0}
@@ -68,7 +71,10 @@ class Worker:
         self._locks = contextlib.ExitStack()
         self._working = False
         self._reaper: Reaper | None = None
-        self._watchers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="watch")
+        self._watchers = ThreadPoolExecutor(
+            max_workers=max(8, len(settings.backends) + 2), thread_name_prefix="watch"
+        )  # one that does not answer never keeps another from being asked
+        self._scheduled: set[str] = set()
         self._watching: dict[str, Future[None]] = {}
         self._engine: sa.Engine | None = None
 
@@ -147,6 +153,7 @@ class Worker:
             "cloudmgr_worker_seconds_since_beat": round(time.monotonic() - self._beaten, 1),
             "cloudmgr_workflows_running": unfinished.get("PENDING", 0),
             "cloudmgr_workflows_waiting": unfinished.get("ENQUEUED", 0),
+            "cloudmgr_looks_hung": len(looks.hung()),
         }
 
     def _unfinished(self) -> dict[str, int]:
@@ -167,8 +174,10 @@ class Worker:
         rounds: list[tuple[Callable[[], Any], float]] = [
             (self._beat, BEAT_S),
             (self._watch_backends, self.settings.worker.health_interval_s),
+            (self._schedule_looks, SCHEDULE_S),
             (self._sweep, SWEEP_S),
             (self._verify_log, VERIFY_S),
+            (self._take_up_retirements, self.settings.worker.retire_recheck_s),
         ]
         if self._reaper is not None:
             rounds += [(self._reaper.prove_alive, BEAT_S), (self._reaper.reap, REAP_S)]
@@ -226,9 +235,36 @@ class Worker:
                 self._watching[name] = self._watchers.submit(self._watch, name)
 
     def _watch(self, name: str) -> None:
+        with self._transaction() as session:
+            if not sync.may_ask(session, name):
+                return
         seen = sync.observe(name)
         with self._transaction() as session:
             sync.record(session, name, seen)
+
+    def _take_up_retirements(self) -> None:
+        """Go on with servers whose end waits: for a cloud that was away, or for pieces that were still there."""
+        with self._transaction() as session:
+            certificates.take_up_due(session, timedelta(seconds=self.settings.worker.retire_recheck_s))
+
+    def _schedule_looks(self) -> None:
+        """Enqueue the looks of the present period; workers that do so at the same time enqueue them once."""
+        names = [str(section["name"]) for section in self.settings.backends]
+        worker = self.settings.worker
+        due = [
+            (name, kind, id_)
+            for kind, interval_s in (
+                (SyncKind.FULL, worker.full_sync_interval_s),
+                (SyncKind.INCREMENTAL, worker.incremental_sync_interval_s),
+            )
+            for name, id_ in discover.due(names, kind=kind, interval_s=interval_s).items()
+        ]
+        self._scheduled &= {id_ for _, _, id_ in due}
+        wanted = [each for each in due if each[2] not in self._scheduled]
+        if wanted:
+            with self._transaction() as session:
+                done = discover.schedule(session, wanted)
+            self._scheduled |= done
 
     def _sweep(self) -> None:
         with self._transaction() as session:

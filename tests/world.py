@@ -191,7 +191,8 @@ def build(
 ) -> World:
     """Make the city on an empty database."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    worker = {"poll_s": 0.1, "boot_poll_s": 0.05, "health_interval_s": 5} | settings.pop("worker", {})
+    worker = {"poll_s": 0.1, "boot_poll_s": 0.05, "health_interval_s": 5}
+    worker |= {"full_sync_interval_s": 0, "incremental_sync_interval_s": 0} | settings.pop("worker", {})
     chosen = load_settings(
         data_dir,
         database={"url": database_url, "synchronous": "NORMAL"},

@@ -16,13 +16,18 @@ REQUESTS = "requests"
 SERVERS = "servers"
 """Queue of single servers: build, retire, power."""
 
+LOOKS = "looks"
+"""Queue of looks at backends: apart, so that a slow cloud never takes the place of a server that is being built."""
+
 WORKFLOWS = {
     "fulfil_request": REQUESTS,
     "provision_server": SERVERS,
     "retire_server": SERVERS,
+    "recheck_retire": SERVERS,
     "power_server": SERVERS,
     "run_playbook": SERVERS,
-    "sync_backend": SERVERS,
+    "sync_backend": LOOKS,
+    "restore_server": SERVERS,
 }
 """Every workflow that may be enqueued by name, and its queue; a guard test holds this equal to the definitions."""
 

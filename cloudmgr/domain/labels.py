@@ -45,6 +45,16 @@ ROLES: Mapping[str, str] = {
     Role.EXTERNAL_AUDITOR: N_("External auditor"),
 }
 
+FINDING_FIELDS: Mapping[str, str] = {
+    "vcpus": N_("vCPU"),
+    "memory_mib": N_("memory in MiB"),
+    "power": N_("Power state"),
+    "name": N_("Name"),
+    "image": N_("Image"),
+    "networks": N_("Networks"),
+    "addresses": N_("Addresses"),
+}
+
 TASK_STATES: Mapping[str, str] = {
     "ok": N_("Unchanged"),
     "changed": N_("Changed"),

@@ -44,7 +44,10 @@ def start(settings: Settings, executor_id: str, engine: sa.Engine | None = None)
         "application_version": VERSION,
         "executor_id": executor_id,
         "serializer": serializer,
-        "max_executor_threads": settings.worker.request_concurrency + settings.worker.server_concurrency + 16,
+        "max_executor_threads": settings.worker.request_concurrency
+        + settings.worker.server_concurrency
+        + looks_at_once(settings)
+        + 16,
         "notification_listener_polling_interval_sec": max(settings.worker.poll_s, 1.0),
         "scheduler_polling_interval_sec": 60.0,
         "use_listen_notify": False,
@@ -67,11 +70,16 @@ def start(settings: Settings, executor_id: str, engine: sa.Engine | None = None)
     for name, at_once in (
         (queue.REQUESTS, settings.worker.request_concurrency),
         (queue.SERVERS, settings.worker.server_concurrency),
+        (queue.LOOKS, looks_at_once(settings)),
     ):
-        DBOS.register_queue(
-            name, worker_concurrency=at_once, polling_interval_sec=settings.worker.poll_s, on_conflict="always_update"
-        )
+        poll_s = settings.worker.poll_s * (2 if name == queue.LOOKS else 1)
+        DBOS.register_queue(name, worker_concurrency=at_once, polling_interval_sec=poll_s, on_conflict="always_update")
     return installed
+
+
+def looks_at_once(settings: Settings) -> int:
+    """Return how many looks run at once: one for each backend that may hang, and some for those that do not."""
+    return max(4, len(settings.backends) + 2)
 
 
 def _calm(instance: DBOS) -> None:
@@ -95,7 +103,7 @@ def stop(*, wait_s: int = 0) -> None:
 
 def _define() -> None:
     """Import every workflow, which registers it by name."""
-    from cloudmgr.workflows import fulfil, playbook_runs, power, provision, retire, sync  # noqa: F401, PLC0415 - their import is the deed
+    from cloudmgr.workflows import discover, fulfil, playbook_runs, power, provision, restore, retire  # noqa: F401, PLC0415 - their import is the deed
 
 
 def adopt(engine: sa.Engine, executor_ids: Sequence[str]) -> int:

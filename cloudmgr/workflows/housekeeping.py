@@ -7,11 +7,21 @@ import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from cloudmgr.domain import clock
-from cloudmgr.models import IdempotencyKey, PlaybookEvent, RequestEvent, UserSession, Worker
+from cloudmgr.models import (
+    IdempotencyKey,
+    ObservedServer,
+    PlaybookEvent,
+    RequestEvent,
+    SyncRun,
+    UserSession,
+    Worker,
+)
 from cloudmgr.settings import Settings
 from cloudmgr.workflows import engine as engines
 
 _BATCH = 5000
+_LOOK_DAYS = 1
+"""Workflows that looked at a backend are of no use to anybody after it: `sync_runs` tells what they saw."""
 _ENGINE_TABLES = (
     ("operation_outputs", "workflow_uuid"),
     ("datasource_outputs", "workflow_id"),
@@ -37,6 +47,17 @@ def sweep(session: Session, settings: Settings) -> dict[str, int]:
             session, PlaybookEvent, col(PlaybookEvent.at) < now - timedelta(days=policy.playbook_event_retention_days)
         ),
         "user_sessions": _delete(session, UserSession, col(UserSession.expires_at) < now - timedelta(days=30)),
+        "sync_runs": _delete(
+            session, SyncRun, col(SyncRun.finished_at) < now - timedelta(days=policy.sync_retention_days)
+        ),
+        "observed_servers": _delete(
+            session,
+            ObservedServer,
+            sa.and_(
+                col(ObservedServer.server_id).is_(None),
+                col(ObservedServer.missing_since) < now - timedelta(days=policy.sync_retention_days),
+            ),
+        ),
         "workers": _delete(session, Worker, col(Worker.last_seen_at) < now - timedelta(days=7)),
     }
     removed["workflows"] = _delete_workflows(session, now - timedelta(days=policy.workflow_retention_days))
@@ -57,10 +78,15 @@ def _delete_workflows(session: Session, before: datetime) -> int:
         connection.execute(
             sa.text(
                 f"SELECT w.workflow_uuid FROM {table} w LEFT JOIN {table} p ON p.workflow_uuid = w.parent_workflow_id "  # noqa: S608 - constants
-                "WHERE w.status IN ('SUCCESS', 'ERROR', 'CANCELLED') AND w.updated_at < :before "
+                "WHERE w.status IN ('SUCCESS', 'ERROR', 'CANCELLED') "
+                "AND (w.updated_at < :before OR (w.name = 'sync_backend' AND w.updated_at < :looked_before)) "
                 "AND (p.status IS NULL OR p.status NOT IN ('PENDING', 'ENQUEUED', 'DELAYED')) LIMIT :batch"
             ),
-            {"before": int(before.timestamp() * 1000), "batch": _BATCH},
+            {
+                "before": int(before.timestamp() * 1000),
+                "looked_before": int((clock.now() - timedelta(days=_LOOK_DAYS)).timestamp() * 1000),
+                "batch": _BATCH,
+            },
         ).scalars()
     )
     schema = table.rpartition(".")[0] or None

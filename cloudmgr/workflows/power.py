@@ -5,6 +5,7 @@ import uuid
 from dbos import DBOS
 from sqlmodel import Session
 
+from cloudmgr.domain import clock
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.events import Outcome as Ended
 from cloudmgr.domain.messages import N_
@@ -29,7 +30,7 @@ _WANTED = {"start": "running", "stop": "stopped", "reboot": "running"}
 @DBOS.workflow(name="power_server", max_recovery_attempts=1000)
 def power_server(server_id: str, action: str, asked_by: str) -> bool:
     """Start, stop or reboot; True when the backend took it. Each action is idempotent at the backend."""
-    where = write("power_begin", _where, server_id)
+    where = write("power_begin", _where, server_id, action)
     done: Outcome = {"ok": False, "code": "gone", "remedy": "fail"}
     for number in range(TRIES if where else 0):
         done = call("power", _switch, where["backend"], where["ref"], action)
@@ -60,10 +61,13 @@ def _is(seen: Outcome, power: str) -> bool:
     return bool(seen["ok"] and seen["result"] and seen["result"]["power"] == power)
 
 
-def _where(session: Session, server_id: str) -> dict[str, str] | None:
-    server = servers.get(session, uuid.UUID(server_id))
+def _where(session: Session, server_id: str, action: str) -> dict[str, str] | None:
+    """Note what is intended, so that a look which sees the result does not take it for drift; return where it is."""
+    server = servers.get(session, uuid.UUID(server_id), lock=True)
     if server is None or server.native_ref is None or server.backend_id is None:
         return None
+    server.intended_power, server.intended_since = _WANTED[action], clock.now()
+    session.add(server)
     return {"backend": session.get_one(Backend, server.backend_id).name, "ref": server.native_ref}
 
 

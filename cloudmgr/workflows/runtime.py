@@ -55,7 +55,19 @@ class Runtime:
 
 
 SHARED_KEYS = frozenset(
-    {"name", "provider", "tier", "datacenter", "title", "vendor", "owner", "shared_with", "network_zones", "overcommit"}
+    {
+        "name",
+        "provider",
+        "tier",
+        "datacenter",
+        "title",
+        "vendor",
+        "owner",
+        "shared_with",
+        "network_zones",
+        "overcommit",
+        "expected_offline_hours",
+    }
 )
 """Keys of a `[[backends]]` section that are ours; all others are the driver's own options."""
 

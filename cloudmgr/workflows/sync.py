@@ -1,14 +1,16 @@
 """What a backend says of itself: health, zones, networks, images; seen from outside, written in one transaction."""
 
-import logging
 import time
 import uuid
+from datetime import datetime, timedelta
 from typing import Any
 
-from dbos import DBOS
+import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from cloudmgr.domain import clock
+from cloudmgr.domain import clock, freshness
+from cloudmgr.domain.events import Event
+from cloudmgr.domain.events import Outcome as Ended
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import Health, Tier
 from cloudmgr.models import (
@@ -23,27 +25,20 @@ from cloudmgr.models import (
     ZoneInventory,
     ZoneNetworkZone,
 )
+from cloudmgr.services import audit
+from cloudmgr.store import discovery
+from cloudmgr.workflows import looks
+from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.outcomes import Outcome, attempt
 from cloudmgr.workflows.runtime import runtime
-from cloudmgr.workflows.steps import call, write
 from providers.capabilities import capabilities
-
-logger = logging.getLogger(__name__)
 
 SLOW_S = 5.0
 """A backend that needs longer to answer is degraded."""
 
 
-@DBOS.workflow(name="sync_backend", max_recovery_attempts=100)
-def sync_backend(backend: str, _run: str) -> bool:
-    """Ask one backend now, because somebody wants to know; True when it answered."""
-    seen = call("observe", observe, backend)
-    write("observed", record, backend, seen)
-    return bool(seen["ok"])
-
-
 def observe(backend: str) -> Outcome:
-    """Ask a backend for its version, zones, networks and images; plain JSON."""
+    """Ask a backend for its version, zones, networks and images, with a deadline; plain JSON."""
 
     def deed() -> dict[str, Any]:
         began = time.monotonic()
@@ -72,13 +67,19 @@ def observe(backend: str) -> Outcome:
                 "cidr_v6": network.cidr_v6,
                 "gateway_v4": network.gateway_v4,
                 "zones": list(network.zones),
+                "is_external": network.is_external,
             }
             for network in provider.list_networks()
         ]
         images = [
-            {"ref": image.ref, "name": image.name, "arch": image.arch.value, "digest": image.digest}
+            {
+                "ref": image.ref,
+                "name": image.name,
+                "arch": image.arch.value if image.arch is not None else None,
+                "min_disk_gib": image.min_disk_gib,
+                "digest": image.digest,
+            }
             for image in provider.list_images()
-            if image.arch is not None
         ]
         return {
             "version": version,
@@ -90,7 +91,25 @@ def observe(backend: str) -> Outcome:
             "seconds": time.monotonic() - began,
         }
 
-    return attempt(deed)
+    return attempt(lambda: looks.within(backend, runtime().settings.worker.health_timeout_s, deed))
+
+
+def may_ask(session: Session, name: str) -> bool:
+    """Whether a backend that kept failing may be asked again; the one who is told so asks on behalf of all (half open)."""
+    row = session.exec(select(Backend).where(Backend.name == name)).first()
+    if row is None or row.retry_at is None:
+        return True
+    now = clock.now()
+    if row.retry_at > now:
+        return False
+    until = now + timedelta(seconds=runtime().settings.worker.health_timeout_s)
+    claimed = session.execute(
+        sa.update(Backend)
+        .where(col(Backend.id) == row.id, col(Backend.retry_at) == row.retry_at)
+        .values(retry_at=until)
+        .execution_options(synchronize_session=False)
+    )
+    return int(claimed.rowcount) == 1  # type: ignore[attr-defined]
 
 
 def declare(session: Session, section: dict[str, Any]) -> Backend:
@@ -104,6 +123,7 @@ def declare(session: Session, section: dict[str, Any]) -> Backend:
             tier=Tier(section.get("tier", Tier.CITY)).value,
             datacenter=section.get("datacenter", "-"),
             vendor=section.get("vendor"),
+            expected_offline_hours=int(section.get("expected_offline_hours", 0)),
             owner_organization_id=_organization(session, section.get("owner")),
         )
         session.add(backend)
@@ -128,12 +148,13 @@ def _organization(session: Session, code: str | None) -> uuid.UUID | None:
 def record(session: Session, name: str, seen: Outcome) -> None:
     """Write what was seen. Without an answer everything known is kept, and the backend is marked with time and reason."""
     backend = declare(session, dict(runtime().options(name)))
-    backend.checked_at = clock.now()
+    checked_before, backend.checked_at = backend.checked_at, clock.now()
     if not seen["ok"]:
         backend.health = Health.DOWN.value
         backend.health_message = seen["message"]
-        session.add(backend)
+        _count_failure(session, backend, checked_before)
         return
+    _forget_failures(session, backend)
     facts = seen["result"]
     slow = facts["seconds"] > SLOW_S
     backend.health = (Health.DEGRADED if slow else Health.OK).value
@@ -147,7 +168,47 @@ def record(session: Session, name: str, seen: Outcome) -> None:
     session.add(backend)
     _record_zones(session, backend, facts["zones"])
     _record_networks(session, backend, facts["networks"])
-    _record_images(session, backend, facts["images"])
+    _record_images(session, backend, [image for image in facts["images"] if image["arch"] is not None])
+    discovery.note_images(session, backend.id, facts["images"], clock.now())
+
+
+def _count_failure(session: Session, backend: Backend, checked_before: datetime | None) -> None:
+    """Leave a backend that keeps failing in peace for a while, and raise the alarm once, when it should not be away."""
+    now = clock.now()
+    backend.failures += 1
+    rest_s = freshness.rest_s(backend.failures)
+    backend.retry_at = now + timedelta(seconds=rest_s) if rest_s is not None else None
+    session.add(backend)
+    if backend.failures < freshness.PATIENCE:
+        return
+    was_alarming = backend.failures > freshness.PATIENCE and _is_alarming(backend, checked_before or now)
+    if _is_alarming(backend, now) and not was_alarming:
+        _tell(session, backend, Event.BACKEND_AWAY, Ended.FAILURE)
+
+
+def _forget_failures(session: Session, backend: Backend) -> None:
+    if backend.failures >= freshness.PATIENCE and _is_alarming(backend, clock.now()):
+        _tell(session, backend, Event.BACKEND_BACK, Ended.SUCCESS)
+    backend.failures, backend.retry_at = 0, None
+
+
+def _is_alarming(backend: Backend, at: datetime) -> bool:
+    return freshness.is_alarming(backend.last_seen_at, now=at, expected_offline_hours=backend.expected_offline_hours)
+
+
+def _tell(session: Session, backend: Backend, event: Event, outcome: Ended) -> None:
+    owner = session.get(Organization, backend.owner_organization_id) if backend.owner_organization_id else None
+    audit.record(
+        session,
+        SYSTEM,
+        event,
+        object_type="backend",
+        object_id=backend.id,
+        object_name=backend.name,
+        organization_path=owner.path if owner else None,
+        outcome=outcome,
+        failures=backend.failures,
+    )
 
 
 def _record_zones(session: Session, backend: Backend, zones: list[dict[str, Any]]) -> None:
@@ -168,6 +229,7 @@ def _record_zones(session: Session, backend: Backend, zones: list[dict[str, Any]
         zone.arch, zone.cpu_family = seen["arch"], seen["cpu_family"]
         zone.cpu_model, zone.cpu_raw = seen["cpu_model"][:100], seen["cpu_raw"][:500]
         zone.hosts, zone.is_available = seen["hosts"], seen["available"]
+        zone.message = None if seen["available"] else Message(N_("The cloud reports it as closed.")).as_json()
         zone.last_seen_at = clock.now()
         session.add(zone)
         session.flush()
@@ -175,6 +237,7 @@ def _record_zones(session: Session, backend: Backend, zones: list[dict[str, Any]
     for gone in known.values():
         if gone.last_seen_at is not None:
             gone.is_available = False
+            gone.message = Message(N_("The cloud does not list it any more.")).as_json()
             session.add(gone)
 
 
@@ -205,6 +268,7 @@ def _record_networks(session: Session, backend: Backend, networks: list[dict[str
             )
             _serve(session, backend, network.network_zone, seen["zones"])
         network.cidr_v4, network.cidr_v6, network.gateway_v4 = seen["cidr_v4"], seen["cidr_v6"], seen["gateway_v4"]
+        network.is_external = seen["is_external"]
         network.last_seen_at = clock.now()
         session.add(network)
     session.flush()

@@ -207,7 +207,9 @@ def prepare(
     city = world.build(home, url, backends=chosen)
     settings: dict[str, Any] = {
         "database": {"url": url, "synchronous": "NORMAL"},
-        "worker": {"poll_s": 0.05, "boot_poll_s": 0.05, "health_interval_s": 600} | (worker or {}),
+        "worker": {"poll_s": 0.05, "boot_poll_s": 0.05, "health_interval_s": 600}
+        | {"full_sync_interval_s": 0, "incremental_sync_interval_s": 0}
+        | (worker or {}),
         "backends": chosen,
     }
     ready = zygote.run(data_dir=str(home), settings=settings, request=None)

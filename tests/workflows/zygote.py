@@ -21,11 +21,11 @@ from cloudmgr.models import Backend, ResourceRequest
 from cloudmgr.settings import Settings, load_settings
 from cloudmgr.store.db import make_engine, new_session
 from cloudmgr.worker import Worker
-from cloudmgr.workflows import engine, fulfil, playbook_runs, power, provision, reaper, retire, steps, sync
+from cloudmgr.workflows import discover, engine, fulfil, playbook_runs, power, provision, reaper, restore, retire, steps
 from providers.simulated import provider  # noqa: F401 - imported so that forks need not
 
 RESTING = {RequestPhase.FULFILLED, RequestPhase.PARTLY_FULFILLED, RequestPhase.FAILED}
-_IMPORTED = (engine, fulfil, playbook_runs, power, provision, retire, sync)
+_IMPORTED = (discover, engine, fulfil, playbook_runs, power, provision, restore, retire)
 
 
 def main() -> None:
