@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 LABS_REQUIRED = os.environ.get("CLOUDMGR_REQUIRE_LABS") == "1"
 LAB_HOME = Path(os.environ.get("LAB", Path.home() / ".cache" / "cloudmgr-lab"))
+MOTO = Path(__file__).parents[1] / ".venv" / "moto" / "bin" / "moto_server"
 _missing: dict[str, int] = {}
 
 
@@ -28,6 +29,8 @@ def _lab_present(name: str) -> bool:
             )
         case "chromium":
             return Path(os.environ.get("CHROMIUM", "/usr/bin/chromium")).exists()
+        case "moto":
+            return MOTO.exists()
         case "ansible":
             return True
     raise AssertionError(f"unknown lab {name}")
@@ -72,7 +75,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     missing: dict[str, int] = {}
     for report in skipped:
         text = str(report.longrepr)
-        for name in ("libvirt", "chromium"):
+        for name in ("libvirt", "chromium", "moto"):
             if f"lab {name} is missing" in text:
                 missing[name] = missing.get(name, 0) + 1
     for name, count in sorted(missing.items()):
