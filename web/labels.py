@@ -85,6 +85,8 @@ _EVENT: Mapping[str, str] = {
     Event.VM_REBOOT: N_("Reboot server"),
     Event.VM_RETIRE: N_("Retire server"),
     Event.VM_DELETE: N_("Delete server"),
+    Event.CERTIFICATE_ISSUE: N_("Issue deletion certificate"),
+    Event.CERTIFICATE_CHECK: N_("Ask again what is left of a server"),
     Event.PLAYBOOK_START: N_("Start playbook"),
     Event.PLAYBOOK_FINISH: N_("Finish playbook"),
     Event.INVENTORY_EXPORT: N_("Export inventory"),

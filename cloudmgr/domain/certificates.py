@@ -64,4 +64,4 @@ def freed(held: Mapping[str, int], left: Collection[str]) -> dict[str, int]:
 
 def wait_before(check: int, first: timedelta) -> timedelta:
     """Return how long to wait before the next look, after so many: twice as long each time, an hour at most."""
-    return min(first * 2 ** min(check, 20), MOST_WAIT)
+    return min(first * (1 << min(check, 20)), MOST_WAIT)

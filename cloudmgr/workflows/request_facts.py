@@ -16,6 +16,8 @@ from cloudmgr.services import audit
 from cloudmgr.store import requests, servers
 from cloudmgr.workflows.facts import SYSTEM
 
+_LOOKS = 10_000
+"""Added to the number of a look, so that what it tells is never taken for what an attempt told."""
 _TOLD = {
     RequestPhase.FULFILLED: N_("Done: everything asked for is there."),
     RequestPhase.PARTLY_FULFILLED: N_(
@@ -27,11 +29,15 @@ _TOLD = {
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many of the things a request asks for are done; `is_begun`: none is, and yet something stands."""
+    """How many of the things a request asks for are done; `is_begun`: none is, and yet something stands.
+
+    `waiting` are those that are taken up again by themselves; until they are done, the request is not.
+    """
 
     good: int
     all: int
     is_begun: bool = False
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,10 @@ def _to_retire(session: Session, request: ResourceRequest) -> list[dict[str, Any
 
 def _retired(session: Session, request: ResourceRequest) -> Tally:
     asked = servers.plain_of_request(session, request)
-    return Tally(good=sum(server.phase == ServerPhase.RETIRED for server in asked), all=len(asked))
+    phases = [server.phase for server in asked]
+    return Tally(
+        good=phases.count(ServerPhase.RETIRED), all=len(asked), waiting=phases.count(ServerPhase.RETIRING.value)
+    )
 
 
 _WORK: Mapping[str, Work] = {
@@ -99,9 +108,16 @@ _WORK: Mapping[str, Work] = {
 
 
 def finish(session: Session, request_id: str, attempt: int) -> str:
-    """Settle the request's phase by what became of what it asked for."""
+    """Settle the request's phase by what became of what it asked for; one of which something waits stays under way."""
     request = _load(session, request_id)
     tally = _WORK[request.kind].tally(session, request)
+    if tally.waiting:
+        message = Message(
+            N_("{good} of {all} are done; {waiting} wait, see why above, and go on by themselves."),
+            {"good": tally.good, "all": tally.all, "waiting": tally.waiting},
+        )
+        requests.tell(session, request.id, kind="phase", message=message, dedupe=f"waiting:{attempt}")
+        return request.phase
     if tally.good == tally.all:
         phase = RequestPhase.FULFILLED
     elif tally.good or tally.is_begun:
@@ -127,6 +143,15 @@ def finish(session: Session, request_id: str, attempt: int) -> str:
             all=tally.all,
         )
     return request.phase
+
+
+def settle_retired(session: Session, server_id: str, check: int) -> None:
+    """Settle the request of a server that waited and is gone now; others of it may still wait."""
+    server = servers.get(session, uuid.UUID(server_id))
+    if server is not None and server.retire_request_id is not None:
+        request = _load(session, str(server.retire_request_id))
+        if request.phase == RequestPhase.FULFILLING and not _WORK[request.kind].tally(session, request).waiting:
+            finish(session, str(request.id), check + _LOOKS)
 
 
 def _load(session: Session, request_id: str) -> ResourceRequest:

@@ -1,22 +1,79 @@
-"""The end of one server: delete by token, wait until the backend says it is gone, give everything back."""
+"""The end of one server: list what is kept for it, delete by token, ask for every piece until the backend has none of it.
+
+What cannot be finished now waits as `retiring` with the reason; a scheduled look takes it up again, for as long as it needs.
+"""
+
+from typing import Any
 
 from dbos import DBOS
 
-from cloudmgr.workflows import facts, provision
-from cloudmgr.workflows.steps import write
+from cloudmgr.workflows import certify, evidence, provision, request_facts
+from cloudmgr.workflows.outcomes import Outcome
+from cloudmgr.workflows.runtime import runtime
+from cloudmgr.workflows.steps import call, pause, write
+from providers.errors import Remedy
 
-DELETE_TRIES = 30
-"""Some ten minutes of asking; then a person is told and the server stays `retiring`."""
+TRIES = 6
+"""Looks within one run, with pauses of up to 20 s; what lasts longer is taken up again by the schedule."""
 
 
 @DBOS.workflow(name="retire_server", max_recovery_attempts=1000)
 def retire_server(server_id: str, number: int) -> bool:
-    """Retire one server; True when it is gone and counted no more."""
-    where = write("retire_begin", facts.begin_retire, server_id, number)
+    """Retire one server; True when it is gone and counted no more, False while it waits."""
+    return _retire(server_id, number)
+
+
+@DBOS.workflow(name="recheck_retire", max_recovery_attempts=1000)
+def recheck_retire(server_id: str, number: int) -> bool:
+    """Take up a server that waits; the last one of a request fulfils it. `number` counts the looks."""
+    is_gone = _retire(server_id, number)
+    if is_gone:
+        write("settle", request_facts.settle_retired, server_id, number)
+    return is_gone
+
+
+def _retire(server_id: str, number: int) -> bool:
+    where = write("retire_begin", certify.begin, server_id, number)
     if where is None:
         return True
-    if where["backend"] is not None and not provision.remove(server_id, where["backend"], DELETE_TRIES):
-        write("retire_stuck", facts.retire_stuck, server_id, number, None)
+    if where["backend"] is not None and not _clear(server_id, where["backend"], number):
         return False
-    write("retired", facts.retired, server_id, number)
+    write("retired", certify.retired, server_id, number)
     return True
+
+
+def _clear(server_id: str, backend: str, number: int) -> bool:
+    """Leave nothing of the server at its backend; True when the backend says so of every piece."""
+    found = _until(lambda: call("evidence", evidence.gather, server_id, backend))
+    if not found["ok"]:
+        write("retire_waits", certify.waits, server_id, number, found)
+        return False
+    left = write("list_pieces", certify.list_pieces, server_id, found["result"])
+    for tries in range(TRIES):
+        done = call("delete", provision.delete, server_id, backend)
+        seen = call("ask", evidence.ask, server_id, backend, left) if done["ok"] else done
+        left = write("checked", certify.checked, server_id, seen)
+        if not left:
+            return True
+        failure = None if seen["ok"] else seen
+        if failure is not None and failure["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
+            break
+        if tries < TRIES - 1:
+            _rest(tries)
+    write("retire_waits", certify.waits, server_id, number, failure)
+    return False
+
+
+def _until(deed: Any) -> Outcome:
+    """Ask until there is an answer, or one that waiting does not change."""
+    outcome: Outcome = deed()
+    for tries in range(TRIES - 1):
+        if outcome["ok"] or outcome["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
+            break
+        _rest(tries)
+        outcome = deed()
+    return outcome
+
+
+def _rest(tries: int) -> None:
+    pause(tries, first_s=runtime().settings.worker.boot_poll_s / 2, most_s=20)

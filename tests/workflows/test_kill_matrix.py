@@ -22,7 +22,17 @@ PROVISION = (
     "activate",
     "finish",
 )
-RETIRE = ("begin", "retire_begin", "delete", "retired", "finish")
+RETIRE = (
+    "begin",
+    "retire_begin",
+    "evidence",
+    "list_pieces",
+    "delete",
+    "ask",
+    "checked",
+    "retired",
+    "finish",
+)
 WHERE = ("inside", "after")
 """Inside: the deed is done and not recorded. After: it is recorded. Before a step is after the one before it."""
 
