@@ -1,6 +1,8 @@
 """Addresses that people choose for servers: asked for at plan, reserved at submit, told when they cannot be had."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from sqlmodel import Session
 
@@ -8,6 +10,7 @@ from cloudmgr.domain import addresses
 from cloudmgr.domain.errors import AddressUnavailable, InvalidInput
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.models import Address, Backend, Network, Server, Subnet
+from cloudmgr.services.request_inputs import ServersEntry, WantedAddresses
 from cloudmgr.store import addresses as store
 from cloudmgr.store.addresses import Taken
 
@@ -52,6 +55,84 @@ def subnet_for(session: Session, network_zone: str, address: str, *, field: str)
         network_zone=network_zone,
         known=", ".join(subnet.cidr for subnet in store.of_zone(session, network_zone) if subnet.is_managed) or "-",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an entry asks for: the cloud its addresses are at, and each server's addresses with where they stand."""
+
+    backend: Backend | None
+    servers: list[tuple[dict[str, str], str]]
+
+
+def asked(session: Session, entry: ServersEntry, at: str, network_zone: str, backend: Backend | None) -> Asked:
+    """Return the addresses an entry asks for, server by server. An address decides the cloud.
+
+    Raises:
+        InvalidInput: not an address, of no subnet of ours, at another cloud than asked, or not one line a server.
+    """
+    wanted = [(line, f"{at}.addresses[{index}]") for index, line in enumerate(entry.addresses)]
+    if entry.ipv4 is not None or entry.ipv6 is not None:
+        if entry.count != 1 or wanted:
+            raise InvalidInput(
+                N_("ipv4 and ipv6 are for one server; for more, give addresses with one line for each."),
+                field=f"{at}.ipv4" if entry.ipv4 is not None else f"{at}.ipv6",
+            )
+        wanted = [(WantedAddresses(ipv4=entry.ipv4, ipv6=entry.ipv6), at)]
+    if wanted and len(wanted) != entry.count:
+        raise InvalidInput(
+            N_("addresses has {given} lines for {count} servers; give one for each."),
+            field=f"{at}.addresses",
+            given=len(wanted),
+            count=entry.count,
+        )
+    found: list[tuple[dict[str, str], str]] = []
+    for line, place in wanted:
+        texts: dict[str, str] = {}
+        for name, family in FAMILIES.items():
+            given = getattr(line, name)
+            if given is None:
+                continue
+            field = f"{place}.{name}"
+            texts[name] = addresses.parse_address(given, field=field, family=family)
+            _, place_of = subnet_for(session, network_zone, texts[name], field=field)
+            if backend is not None and place_of.id != backend.id:
+                raise InvalidInput(
+                    N_("{address} is at {there}, and {here} is asked for."),
+                    field=field,
+                    address=texts[name],
+                    there=place_of.name,
+                    here=backend.name,
+                )
+            backend = place_of
+        found.append((texts, place))
+    return Asked(backend, found or [({}, at)] * entry.count)
+
+
+def check_once(wanted: Iterable[tuple[Mapping[str, str], str]]) -> None:
+    """Refuse an address that stands twice in one request.
+
+    Raises:
+        InvalidInput: names the second place.
+    """
+    seen: set[str] = set()
+    for texts, at in wanted:
+        for name, text in texts.items():
+            if text in seen:
+                raise InvalidInput(N_("{address} stands twice in this request."), field=f"{at}.{name}", address=text)
+            seen.add(text)
+
+
+def refusals(session: Session, network_zone: str, wanted: Mapping[str, str], at: str) -> list[dict[str, Any]]:
+    """Return, as a plan tells it, which of a server's addresses cannot be had now."""
+    found: list[dict[str, Any]] = []
+    for name, text in wanted.items():
+        try:
+            subnet, _ = subnet_for(session, network_zone, text, field=f"{at}.{name}")
+            require_free(session, subnet, text, field=f"{at}.{name}")
+        except AddressUnavailable as error:
+            found.append({"code": error.code, "field": error.field, "message": error.message, **error.extra})
+    return found
 
 
 def require_free(session: Session, subnet: Subnet, address: str, *, field: str) -> None:

@@ -4,7 +4,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Tag
 
-from cloudmgr.services.request_inputs import Command, CreateRequest, DraftRequest, RetireRequest, body_adapter
+from cloudmgr.services.request_inputs import (
+    Command,
+    CreateRequest,
+    DraftRequest,
+    PortsRequest,
+    PublicIpRequest,
+    RetireRequest,
+    body_adapter,
+)
 
 
 class SentCreate(CreateRequest):
@@ -15,6 +23,18 @@ class SentCreate(CreateRequest):
 
 class SentRetire(RetireRequest):
     """注销; `draft` false or absent submits it."""
+
+    draft: Literal[False] = False
+
+
+class SentPorts(PortsRequest):
+    """端口变更; `draft` false or absent submits it."""
+
+    draft: Literal[False] = False
+
+
+class SentPublicIp(PublicIpRequest):
+    """公网IP; `draft` false or absent submits it."""
 
     draft: Literal[False] = False
 
@@ -36,7 +56,11 @@ def _which(value: Any) -> str:
 
 
 SentRequest = Annotated[
-    Annotated[SentCreate, Tag("create")] | Annotated[SentRetire, Tag("retire")] | Annotated[SentDraft, Tag("draft")],
+    Annotated[SentCreate, Tag("create")]
+    | Annotated[SentRetire, Tag("retire")]
+    | Annotated[SentPorts, Tag("ports")]
+    | Annotated[SentPublicIp, Tag("public_ip")]
+    | Annotated[SentDraft, Tag("draft")],
     Discriminator(_which),
 ]
 

@@ -9,9 +9,11 @@ from cloudmgr.domain.phases import Decision, Environment, PurposeKind, Spread
 from cloudmgr.services.inputs import Closed, Code, Day, DnsLabel, Id, Input, Loose, Phone, Plain, Text
 
 MAX_ENTRIES, MAX_COUNT, MAX_DATA_DISK_GIB = 50, 200, 65536
+MAX_PORTS, MAX_MBPS = 100, 100_000
 
 Purpose = Annotated[Text, StringConstraints(min_length=1, max_length=2000)]
 Comment = Annotated[Text, StringConstraints(max_length=500)]
+AddressText = Annotated[Text, StringConstraints(min_length=2, max_length=64)]
 
 
 class Owner(Input):
@@ -21,8 +23,27 @@ class Owner(Input):
     phone: Annotated[Phone, StringConstraints(min_length=1, max_length=32)]
 
 
+class WantedAddresses(Input):
+    """The addresses one server is to have; a family that is left out is chosen automatically."""
+
+    ipv4: AddressText | None = None
+    ipv6: AddressText | None = None
+
+
+class PortEntry(Input):
+    """端口开放: one line of the port-opening table. `port` is one port, `ports` a range like 8000-8100."""
+
+    source: AddressText
+    protocol: Literal["tcp", "udp", "icmp"]
+    port: int | None = None
+    ports: Annotated[Text, StringConstraints(max_length=16)] | None = None
+    purpose: Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+    valid_until: Day | None = None
+    reason: Comment = ""
+
+
 class ServersEntry(Input):
-    """One line of a request: `count` equal servers."""
+    """One line of a request: `count` equal servers. `ipv4` and `ipv6` are for one; for more, `addresses` has one line each."""
 
     name: DnsLabel
     count: Annotated[int, Field(ge=1, le=MAX_COUNT)]
@@ -36,6 +57,10 @@ class ServersEntry(Input):
     network_zone: Code | None = None
     playbook: Code | None = None
     variables: dict[Plain, Loose] = Field(default_factory=dict)
+    ipv4: AddressText | None = None
+    ipv6: AddressText | None = None
+    addresses: Annotated[list[WantedAddresses], Field(max_length=MAX_COUNT)] = Field(default_factory=list)
+    ports: Annotated[list[PortEntry], Field(max_length=MAX_PORTS)] = Field(default_factory=list)
 
 
 class CreateRequest(Input):
@@ -63,7 +88,40 @@ class RetireRequest(Input):
     servers: Annotated[list[Id], Field(min_length=1, max_length=MAX_COUNT)]
 
 
-Command = CreateRequest | RetireRequest
+class OpenPort(PortEntry):
+    """A line of the table for a server that stands."""
+
+    server: Id
+
+
+class PortsRequest(Input):
+    """端口变更: ports of servers to open, and openings (by id) to close."""
+
+    kind: Literal["ports"]
+    project: Id
+    purpose: Purpose
+    open: Annotated[list[OpenPort], Field(max_length=MAX_PORTS)] = Field(default_factory=list)
+    close: Annotated[list[Id], Field(max_length=MAX_PORTS)] = Field(default_factory=list)
+
+
+class AssignPublicIp(Input):
+    """A public address for a server that stands."""
+
+    server: Id
+    bandwidth_mbps: Annotated[int, Field(ge=1, le=MAX_MBPS)]
+
+
+class PublicIpRequest(Input):
+    """公网IP: addresses to assign, and addresses (by id) to give back."""
+
+    kind: Literal["public_ip"]
+    project: Id
+    purpose: Purpose
+    assign: Annotated[list[AssignPublicIp], Field(max_length=MAX_COUNT)] = Field(default_factory=list)
+    release: Annotated[list[Id], Field(max_length=MAX_COUNT)] = Field(default_factory=list)
+
+
+Command = CreateRequest | RetireRequest | PortsRequest | PublicIpRequest
 """What can be submitted, one class a kind."""
 RequestBody = Annotated[Command, Field(discriminator="kind")]
 body_adapter: TypeAdapter[Command] = TypeAdapter(RequestBody)
@@ -72,7 +130,7 @@ body_adapter: TypeAdapter[Command] = TypeAdapter(RequestBody)
 class DraftRequest(Input):
     """A request that is not finished: only kind and project are needed, the rest is checked when it is submitted."""
 
-    kind: Literal["create", "retire"]
+    kind: Literal["create", "retire", "ports", "public_ip"]
     project: Id
     purpose: Annotated[Text, StringConstraints(max_length=2000)] = ""
     env: Annotated[Environment, Closed] = Environment.PRD
@@ -83,6 +141,10 @@ class DraftRequest(Input):
     owner: dict[Plain, Loose] | None = None
     ssh_keys: list[Plain] = Field(default_factory=list, max_length=20)
     servers: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
+    open: list[Loose] = Field(default_factory=list, max_length=MAX_PORTS)
+    close: list[Loose] = Field(default_factory=list, max_length=MAX_PORTS)
+    assign: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
+    release: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
 
 
 class Decide(Input):

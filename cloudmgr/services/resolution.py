@@ -14,8 +14,10 @@ from cloudmgr.domain.errors import ArchMismatch, ClassificationRefused, Conflict
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import LIVE_SERVERS, REFUSED_LEVELS, ServerPhase
+from cloudmgr.domain.port_rules import PortOpeningAsked
 from cloudmgr.models import Backend, Flavor, Image, Organization, Project, Server
-from cloudmgr.services import playbooks
+from cloudmgr.services import addresses as wanted_addresses
+from cloudmgr.services import openings, playbooks
 from cloudmgr.services.policy import playbook_folders, policy_of
 from cloudmgr.services.request_inputs import CreateRequest, RetireRequest, ServersEntry
 from cloudmgr.store import lookups, placement, servers
@@ -40,6 +42,11 @@ class PlannedServer:
     variables: Mapping[str, Any]
     top_account_id: uuid.UUID | None = None
     """Where the counting of its quota ends, where the backend it names decides that already; None: at the city."""
+    wanted_addresses: Mapping[str, str] = field(default_factory=dict)
+    """By family, as the server's row has them."""
+    ports: tuple[PortOpeningAsked, ...] = ()
+    at: str = ""
+    """Where its addresses stand in the body."""
     id: uuid.UUID = field(default_factory=new_id)
 
     @property
@@ -137,6 +144,7 @@ def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> Re
     for index, entry in enumerate(command.servers):
         planned += _resolve_entry(names, index, entry, command.network_zone or project.network_zone, organization.id)
     _check_names(session, project, planned)
+    wanted_addresses.check_once((server.wanted_addresses, server.at) for server in planned)
     keys = [sshkeys.checked_public_key(key, field=f"ssh_keys[{i}]") for i, key in enumerate(command.ssh_keys)]
     keys += [key for key in lookups.project_keys(session, project.id) if key not in keys]
     warnings = [
@@ -251,6 +259,9 @@ def _resolve_entry(
             field=f"{at}.name",
             max=naming.MAX_LABEL,
         )
+    asked = wanted_addresses.asked(names.session, entry, at, zone_name, backend)
+    backend = asked.backend
+    ports = tuple(openings.checked(port, f"{at}.ports[{i}]") for i, port in enumerate(entry.ports))
     top_account = placement.top_account(names.session, backend, organization_id) if backend else None
     return [
         PlannedServer(
@@ -267,8 +278,11 @@ def _resolve_entry(
             playbook=playbook,
             variables=entry.variables,
             top_account_id=top_account,
+            wanted_addresses=wanted,
+            ports=ports,
+            at=place,
         )
-        for name in naming.numbered(entry.name, entry.count)
+        for name, (wanted, place) in zip(naming.numbered(entry.name, entry.count), asked.servers, strict=True)
     ]
 
 
@@ -324,3 +338,18 @@ def resolve_retire(session: Session, actor: Actor, command: RetireRequest) -> Re
             )
         found.append(server)
     return ResolvedRetire(project, organization, found)
+
+
+def standing_server(session: Session, project: Project, server_id: uuid.UUID, *, field: str) -> Server:
+    """Return a server of the project that stands and stays.
+
+    Raises:
+        InvalidInput: it is not the project's.
+        Conflict: it is being built or retired, or is gone.
+    """
+    server = servers.get(session, server_id)
+    if server is None or server.project_id != project.id:
+        raise InvalidInput(N_("The project has no such server."), field=field)
+    if server.phase not in (ServerPhase.ACTIVE, ServerPhase.SUSPENDED) or server.retire_request_id is not None:
+        raise Conflict(N_("Server {name} does not stand, or is being retired."), field=field, name=server.name)
+    return server

@@ -5,9 +5,13 @@ from typing import Any
 
 from cloudmgr.services.request_kinds.base import Kind
 from cloudmgr.services.request_kinds.create import CreateKind
+from cloudmgr.services.request_kinds.ports import PortsKind
+from cloudmgr.services.request_kinds.public_ip import PublicIpKind
 from cloudmgr.services.request_kinds.retire import RetireKind
 
-KINDS: Mapping[str, Kind[Any, Any]] = {kind.name: kind for kind in (CreateKind(), RetireKind())}
+KINDS: Mapping[str, Kind[Any, Any]] = {
+    kind.name: kind for kind in (CreateKind(), RetireKind(), PortsKind(), PublicIpKind())
+}
 """Every kind that can be asked for. A new one is a module here, its body in `request_inputs` and its work in `workflows`."""
 
 

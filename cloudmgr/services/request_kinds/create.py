@@ -12,7 +12,7 @@ from cloudmgr.domain.errors import NoFittingPool
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase, Spread
 from cloudmgr.models import Organization, ResourceRequest, Server
-from cloudmgr.services import resolution
+from cloudmgr.services import addresses, openings, resolution
 from cloudmgr.services.policy import policy_of
 from cloudmgr.services.request_inputs import CreateRequest
 from cloudmgr.services.request_kinds.base import (
@@ -27,6 +27,8 @@ from cloudmgr.services.request_kinds.base import (
 )
 from cloudmgr.services.resolution import PlannedServer, ResolvedCreate
 from cloudmgr.services.server_parts import amounts_of, part_of
+from cloudmgr.store import addresses as address_store
+from cloudmgr.store import openings as opening_store
 from cloudmgr.store import placement as zones
 from cloudmgr.store import requests, servers
 
@@ -51,7 +53,15 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
             quota=quota,
             entries=entries,
             warnings=[*resolved.warnings, *(hint for entry in entries if (hint := _scarce(entry)) is not None)],
-            refusals=[*quota_refusals(quota), *_unfit_entries(entries)],
+            refusals=[
+                *quota_refusals(quota),
+                *_unfit_entries(entries),
+                *(
+                    refusal
+                    for server in resolved.servers
+                    for refusal in addresses.refusals(session, server.network_zone, server.wanted_addresses, server.at)
+                ),
+            ],
             shows_capacity=actor.may(Action.CAPACITY_READ, resolved.organization.path),
         )
 
@@ -84,10 +94,17 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
         except IntegrityError as error:
             taken = servers.taken_names(session, request.project_id, [row.name for row in rows])
             raise resolution.name_taken(taken or [rows[0].name]) from error
+        places = [server.at for server in resolved.servers]
+        addresses.reserve(session, zip(rows, places, strict=True), purpose=request.number or "")
+        for row, planned in zip(rows, resolved.servers, strict=True):
+            openings.add(session, request, row, planned.ports)
         return len(rows)
 
     def give_up(self, session: Session, request: ResourceRequest) -> None:
         quotas.void(session, reservation_id=reservation_id(request))
+        begun = [server.id for server in servers.plain_of_request(session, request)]
+        address_store.forget_unbegun(session, begun)
+        opening_store.remove_of_request(session, request.id)
         servers.remove_unbegun(session, request.id)
 
     def approved(self, session: Session, actor: Actor, request: ResourceRequest, organization: Organization) -> None:
@@ -114,6 +131,7 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
             )
             for server in fresh:
                 server.reservation_id = reservation
+            addresses.reserve(session, ((server, "servers") for server in fresh), purpose=request.number or "")
         for server in failed:
             server.attempt += 1
             server.tried_zones = []
@@ -159,6 +177,7 @@ def _row(request: ResourceRequest, planned: PlannedServer) -> Server:
         owner_phone=request.owner_phone,
         lease_end=request.lease_end,
         lease_long_term=request.lease_long_term,
+        wanted_addresses=dict(planned.wanted_addresses),
     )
 
 
