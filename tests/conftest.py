@@ -31,6 +31,8 @@ def _lab_present(name: str) -> bool:
             return Path(os.environ.get("CHROMIUM", "/usr/bin/chromium")).exists()
         case "moto":
             return MOTO.exists()
+        case "vsphere":
+            return (LAB_HOME / "vsphere" / "vcsim").exists()
         case "ansible":
             return True
     raise AssertionError(f"unknown lab {name}")
@@ -75,7 +77,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     missing: dict[str, int] = {}
     for report in skipped:
         text = str(report.longrepr)
-        for name in ("libvirt", "chromium", "moto"):
+        for name in ("libvirt", "chromium", "moto", "vsphere"):
             if f"lab {name} is missing" in text:
                 missing[name] = missing.get(name, 0) + 1
     for name, count in sorted(missing.items()):
