@@ -31,7 +31,7 @@ from cloudmgr.services import audit, audit_verification, certificates, maintenan
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
 from cloudmgr.worker_listener import Listener
-from cloudmgr.workflows import discover, housekeeping, looks, sync
+from cloudmgr.workflows import discover, housekeeping, looks, openings, sync
 from cloudmgr.workflows import engine as engines
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.reaper import Reaper
@@ -46,6 +46,8 @@ SILENCE_S = 30.0
 SCHEDULE_S = 5.0
 """How often it is asked which looks at backends are due."""
 SWEEP_S = 3600.0
+OPENINGS_S = 600.0
+"""How often is looked for openings whose last day is past; each is tried once an hour."""
 VERIFY_S = 24 * 3600.0
 FIRST_S = {"_sweep": 60.0, "_verify_log": 120.0}
 """What need not run at the start is first done so long after it."""
@@ -176,6 +178,7 @@ class Worker:
             (self._watch_backends, self.settings.worker.health_interval_s),
             (self._schedule_looks, SCHEDULE_S),
             (self._sweep, SWEEP_S),
+            (self._end_openings, OPENINGS_S),
             (self._verify_log, VERIFY_S),
             (self._take_up_retirements, self.settings.worker.retire_recheck_s),
         ]
@@ -265,6 +268,11 @@ class Worker:
             with self._transaction() as session:
                 done = discover.schedule(session, wanted)
             self._scheduled |= done
+
+    def _end_openings(self) -> None:
+        """Have openings closed whose last day is past, and public addresses given back that could not be before."""
+        with self._transaction() as session:
+            openings.schedule(session)
 
     def _sweep(self) -> None:
         with self._transaction() as session:

@@ -26,6 +26,9 @@ WORKFLOWS = {
     "recheck_retire": SERVERS,
     "power_server": SERVERS,
     "run_playbook": SERVERS,
+    "apply_openings": SERVERS,
+    "assign_public_ip": SERVERS,
+    "release_public_ip": SERVERS,
     "sync_backend": LOOKS,
     "restore_server": SERVERS,
 }

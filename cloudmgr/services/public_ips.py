@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sqlmodel import Session
 
 import quotas
+from cloudmgr.domain import clock
 from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.openings import PublicIpPhase
 from cloudmgr.models import PublicIp, Server
@@ -21,6 +22,28 @@ def part_of(server: Server, address: PublicIp) -> quotas.Part:
 def amounts_of(address: PublicIp) -> dict[str, int]:
     """Return what a public address costs in quota."""
     return {"public_ips": 1, "bandwidth_mbps": address.bandwidth_mbps}
+
+
+def settle(session: Session, address: PublicIp, phase: PublicIpPhase) -> None:
+    """End an address that is not, or no longer, at its backend: its quota is given back; again it changes nothing."""
+    if address.phase in (PublicIpPhase.RELEASED, PublicIpPhase.FAILED):
+        return
+    reservation = quotas.get_reservation(session, address.reservation_id)
+    held = next((part.state for part in reservation.parts if part.part_id == address.id), None)
+    if held is quotas.PartState.POSTED:
+        quotas.release(session, reservation_id=address.reservation_id, part_id=address.id)
+    elif held is quotas.PartState.PENDING:
+        quotas.void(session, reservation_id=address.reservation_id, part_id=address.id)
+    address.phase = phase.value
+    address.released_at = clock.now()
+    session.add(address)
+    session.flush()
+
+
+def end_with_server(session: Session, server_id: uuid.UUID) -> None:
+    """Settle what a server had; the backend has given it back before."""
+    for address in store.ips_of_server(session, server_id):
+        settle(session, address, PublicIpPhase.RELEASED)
 
 
 def list_public_ips(

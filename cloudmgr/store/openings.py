@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from cloudmgr.domain import clock
 from cloudmgr.domain.openings import OpeningState, PublicIpPhase
 from cloudmgr.domain.phases import RequestPhase
 from cloudmgr.models import Organization, PortOpening, PublicIp, ResourceRequest, Server
@@ -77,6 +78,17 @@ def remove_of_request(session: Session, request_id: uuid.UUID) -> None:
         sa.delete(PortOpening)
         .where(col(PortOpening.request_id) == request_id, col(PortOpening.state) == OpeningState.REQUESTED.value)
         .execution_options(synchronize_session=False)
+    )
+
+
+def close_all(session: Session, server_id: uuid.UUID) -> None:
+    """Close what is left of a server's table; the server is gone."""
+    ended = [state.value for state in (OpeningState.CLOSED, OpeningState.EXPIRED, OpeningState.FAILED)]
+    session.execute(
+        sa.update(PortOpening)
+        .where(col(PortOpening.server_id) == server_id, col(PortOpening.state).not_in(ended))
+        .values(state=OpeningState.CLOSED.value, closed_at=clock.now())
+        .execution_options(synchronize_session="fetch")
     )
 
 
@@ -164,6 +176,11 @@ def remove_ips_of_request(session: Session, request_id: uuid.UUID) -> None:
         .where(col(PublicIp.request_id) == request_id, col(PublicIp.phase) == PublicIpPhase.REQUESTED.value)
         .execution_options(synchronize_session=False)
     )
+
+
+def ips_to_release(session: Session, limit: int) -> list[uuid.UUID]:
+    """Return public addresses whose giving back has not come through."""
+    return list(session.exec(select(PublicIp.id).where(PublicIp.phase == PublicIpPhase.RELEASING.value).limit(limit)))
 
 
 def ip_page(

@@ -21,7 +21,7 @@ from cloudmgr.domain.volumes import VolumePhase
 from cloudmgr.models import CertificateItem, DeletionCertificate, Organization, ResourceRequest, Server, Volume
 from cloudmgr.services import audit
 from cloudmgr.store import certificates, requests, servers
-from cloudmgr.workflows import facts
+from cloudmgr.workflows import facts, public_ips
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.runtime import runtime
 from providers.base import ResourceKind
@@ -49,7 +49,7 @@ def begin(session: Session, server_id: str, number: int) -> dict[str, Any] | Non
         message = Message(N_("{name} is being retired."), {"name": server.name})
         facts.tell(session, request, server, "retire", number, message)
     if server.backend_id is None:
-        return {"backend": None}
+        return {"backend": None, "public_ips": []}
     if certificates.of_server(session, server.id, lock=True) is None:
         held = servers.snapshot(session, server)
         certificate = DeletionCertificate(
@@ -61,7 +61,10 @@ def begin(session: Session, server_id: str, number: int) -> dict[str, Any] | Non
             due_at=clock.now() + wait_before(4, _first_wait()),
         )
         certificates.add(session, certificate)
-    return {"backend": servers.backend_name(session, server.backend_id)}
+    return {
+        "backend": servers.backend_name(session, server.backend_id),
+        "public_ips": public_ips.tokens_of(session, server.id),
+    }
 
 
 def list_pieces(session: Session, server_id: str, found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -144,8 +147,8 @@ def retired(session: Session, server_id: str, number: int) -> None:
     server, request, organization = facts.load(session, server_id, retire=True)
     if server.phase == ServerPhase.RETIRED:
         return
-    facts.vacate(session, server)
     _give_back(session, server, ())
+    facts.vacate(session, server)
     server.released_at = clock.now()
     server.state = "unknown"
     server.failed_step, server.failure = None, None

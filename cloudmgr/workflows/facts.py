@@ -16,9 +16,9 @@ from cloudmgr.domain.events import Event, Outcome
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase, Spread
 from cloudmgr.models import Backend, Image, Organization, ResourceRequest, Server, Zone
-from cloudmgr.services import audit
+from cloudmgr.services import audit, public_ips
+from cloudmgr.store import openings, requests, servers
 from cloudmgr.store import placement as zones
-from cloudmgr.store import requests, servers
 from cloudmgr.workflows import addresses, credentials
 from cloudmgr.workflows.runtime import runtime
 
@@ -172,6 +172,7 @@ def _placed(
     return {
         "zone_id": str(zone.id),
         "backend": backend.name,
+        "has_ports": bool(openings.approved_of(session, server.id)),
         "spec": {
             "name": server.name,
             "arch": server.arch,
@@ -318,7 +319,13 @@ def strand(session: Session, server_id: str, number: int, failure: dict[str, Any
 
 
 def vacate(session: Session, server: Server, *, keeps_wanted: bool = False) -> None:
-    """Give back the room and the addresses a server holds; with `keeps_wanted` not those that were asked for."""
+    """Give back the room and the addresses a server holds; with `keeps_wanted` not those that were asked for.
+
+    At a server's end its ports and public addresses end too.
+    """
+    if server.phase == ServerPhase.RETIRING:
+        public_ips.end_with_server(session, server.id)
+        openings.close_all(session, server.id)
     zones.give_back(session, server.id)
     addresses.release(session, server, keeps_wanted=keeps_wanted)
 

@@ -11,7 +11,9 @@ from dbos import DBOS, SetWorkflowID
 from cloudmgr.adapters import queue
 from cloudmgr.domain.phases import RequestKind
 from cloudmgr.workflows import playbook_runs, request_facts
+from cloudmgr.workflows.openings import apply_openings
 from cloudmgr.workflows.provision import provision_server
+from cloudmgr.workflows.public_ips import assign_public_ip, release_public_ip
 from cloudmgr.workflows.retire import retire_server
 from cloudmgr.workflows.steps import call, write
 
@@ -30,6 +32,9 @@ def fulfil_request(request_id: str, attempt: int) -> str:
 _WORKFLOWS: Mapping[str, Any] = {
     "provision_server": provision_server,
     "retire_server": retire_server,
+    "apply_openings": apply_openings,
+    "assign_public_ip": assign_public_ip,
+    "release_public_ip": release_public_ip,
 }
 
 

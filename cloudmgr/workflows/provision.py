@@ -12,7 +12,7 @@ from dbos import DBOS
 from cloudmgr.adapters import ansible
 from cloudmgr.domain.architectures import Architecture
 from cloudmgr.domain.messages import N_, Message
-from cloudmgr.workflows import facts, next_address
+from cloudmgr.workflows import facts, next_address, openings
 from cloudmgr.workflows.outcomes import Outcome, attempt, observed
 from cloudmgr.workflows.runtime import runtime
 from cloudmgr.workflows.steps import call, pause, write
@@ -66,6 +66,8 @@ def _build(server_id: str, number: int, placed: dict[str, Any]) -> tuple[str, Ou
     if not seen["ok"]:
         return "failed", {**seen, "step": "await_running"}
     write("post", facts.post, server_id, number, seen["result"])
+    if placed["has_ports"]:
+        openings.put(server_id)  # what cannot be opened says so in the table; the server stands all the same
     return "stands", None
 
 

@@ -1,8 +1,7 @@
 """What the fulfilment of a request writes at its beginning and its end."""
 
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from sqlmodel import Session
@@ -14,7 +13,9 @@ from cloudmgr.domain.phases import RequestKind, RequestPhase, ServerPhase, requi
 from cloudmgr.models import Organization, ResourceRequest
 from cloudmgr.services import audit
 from cloudmgr.store import requests, servers
+from cloudmgr.workflows import openings, public_ips
 from cloudmgr.workflows.facts import SYSTEM
+from cloudmgr.workflows.work import Tally, Work, item
 
 _LOOKS = 10_000
 """Added to the number of a look, so that what it tells is never taken for what an attempt told."""
@@ -25,36 +26,6 @@ _TOLD = {
     ),
     RequestPhase.FAILED: N_("Failed: none of the {all} servers could be finished; see why above, then try again."),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many of the things a request asks for are done; `is_begun`: none is, and yet something stands.
-
-    `waiting` are those that are taken up again by themselves; until they are done, the request is not.
-    """
-
-    good: int
-    all: int
-    is_begun: bool = False
-    waiting: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """How one kind of request is worked off.
-
-    `items` returns what is left to do: the workflow's name, the key its id is made of (never the same twice) and its
-    arguments. `tally` counts what came of it.
-    """
-
-    items: Callable[[Session, ResourceRequest], list[dict[str, Any]]]
-    tally: Callable[[Session, ResourceRequest], Tally]
-
-
-def item(workflow: str, key: str, *args: Any) -> dict[str, Any]:
-    """Return one thing to do: `workflow(*args)`, under the id `workflow:key`."""
-    return {"workflow": workflow, "key": key, "args": list(args)}
 
 
 def begin(session: Session, request_id: str) -> dict[str, Any]:
@@ -104,6 +75,8 @@ def _retired(session: Session, request: ResourceRequest) -> Tally:
 _WORK: Mapping[str, Work] = {
     RequestKind.CREATE: Work(_to_build, _built),
     RequestKind.RETIRE: Work(_to_retire, _retired),
+    RequestKind.PORTS: Work(openings.items, openings.tally),
+    RequestKind.PUBLIC_IP: Work(public_ips.items, public_ips.tally),
 }
 
 

@@ -129,7 +129,8 @@ class PublicIpKind(Kind[PublicIpRequest, ResolvedPublicIp]):
             row.reservation_id = retry_reservation_id(request)
             row.phase, row.failure, row.attempt = PublicIpPhase.REQUESTED.value, None, row.attempt + 1
             requests.add(session, row)
-        return bool(failed) or any(row.phase == PublicIpPhase.RELEASING for row in releasing_of(session, request))
+        left = [*store.ips_of_request(session, request.id), *releasing_of(session, request)]
+        return bool(failed) or any(row.phase == PublicIpPhase.RELEASING for row in left)
 
     def servers(self, session: Session, request: ResourceRequest) -> list[servers.ServerRow]:
         ids = {row.server_id for row in [*store.ips_of_request(session, request.id), *releasing_of(session, request)]}
