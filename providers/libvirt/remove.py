@@ -36,6 +36,8 @@ def remove(session: Session, pool: Any, token: uuid.UUID) -> None:
             session.attempt(domain.destroy, absent=_OFF)
     ports.remove(session, token)
     addresses.release(session, token)
+    if domain is None:
+        storage.delete_nvram(session, pool, token)  # a domain takes it along; one undefined by hand may not have
     storage.delete_volumes(session, pool, token)
     if domain is not None:
         session.attempt(domain.undefineFlags, _EVERYTHING, absent=_NO_DOMAIN)

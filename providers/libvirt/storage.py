@@ -103,6 +103,14 @@ def delete_volumes(session: Session, pool: Any, token: uuid.UUID) -> None:
         session.attempt(volume.delete, 0, absent=_NO_VOLUME)
 
 
+def delete_nvram(session: Session, pool: Any, token: uuid.UUID) -> None:
+    """Remove the firmware variables of a token, which libvirt wrote past the pool; the absent succeeds."""
+    session.call(pool.refresh, 0)
+    nvram = session.attempt(pool.storageVolLookupByName, f"{token}{NVRAM}", absent=_NO_VOLUME)
+    if nvram is not None:
+        session.attempt(nvram.delete, 0, absent=_NO_VOLUME)
+
+
 def tokens_with_volumes(session: Session, pool: Any) -> set[uuid.UUID]:
     """Return every token that has a server's volume here, whether or not it has a domain."""
     owners = {owner_of(session.call(volume.name)) for volume in session.call(pool.listAllVolumes, 0)}

@@ -38,7 +38,7 @@ _SERIAL_CHARS = 20
 """All of a serial number that virtio-blk shows to a guest."""
 _NO_VOLUME = {libvirt.VIR_ERR_NO_STORAGE_VOL}
 _NO_DISK = {libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_OPERATION_INVALID}
-_UNPLUG_PENDING = "already in the process of unplug"
+_UNPLUG_PENDING = re.compile(r"already in the process of unplug|guest is busy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +306,7 @@ def _detach(session: Session, domain: Any, disk: ET.Element, flags: int) -> None
         try:
             domain.detachDeviceFlags(ET.tostring(disk, encoding="unicode"), flags)
         except libvirt.libvirtError as error:
-            if _UNPLUG_PENDING not in str(error):
+            if not _UNPLUG_PENDING.search(str(error)):
                 raise
 
     session.attempt(ask, absent=_NO_DISK)

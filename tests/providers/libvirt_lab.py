@@ -5,11 +5,16 @@ import os
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 import uuid
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+
+from cloudmgr.domain.architectures import Architecture
+from providers.base import ServerSpec
 
 LAB_HOME = Path(os.environ.get("LAB", Path.home() / ".cache" / "cloudmgr-lab"))
 SSH_OPTIONS = (
@@ -33,6 +38,20 @@ def opened(state_dir, **changes):
     from providers.libvirt.provider import LibvirtProvider  # noqa: PLC0415 - needs the SDK, which comes with the lab
 
     return LibvirtProvider.open(options(**changes), backend="lab", state_dir=state_dir)
+
+
+def spec(arch=Architecture.AARCH64, **changes):
+    plain = ServerSpec(
+        name="test-app01",
+        arch=arch,
+        vcpus=1,
+        memory_mib=512,
+        system_disk_gib=1,
+        zone=f"lab-{arch}",
+        image=f"debian-12-{arch}",
+        networks=("lab",),
+    )
+    return replace(plain, **changes)
 
 
 def files_of(token):
@@ -85,9 +104,20 @@ def make_key(folder):
     return private, (folder / "id.pub").read_text().strip()
 
 
+@contextmanager
+def short_tmp_path():
+    """A Unix socket's path may not be long."""
+    with tempfile.TemporaryDirectory(prefix="cm") as folder:
+        yield Path(folder)
+
+
 # https://libvirt.org/kbase/internals/rpc.html: length, program, version, procedure, each 32 bits in network order
 REMOTE_PROGRAM = 0x20008086
 PROC_DOMAIN_DESTROY = 12
+PROC_DOMAIN_ATTACH_DEVICE = 160
+PROC_DOMAIN_DETACH_DEVICE = 161
+PROC_DOMAIN_UPDATE_DEVICE = 174
+PROC_DOMAIN_SET_METADATA = 264
 PROC_LIST_ALL_DOMAINS = 273
 
 
@@ -157,15 +187,15 @@ def _exactly(source, count):
 
 
 @contextmanager
-def answers_lost_from(tmp_path, procedure, **changes):
+def answers_lost_from(tmp_path, procedure, *, limit_s=1.5, **changes):
     """A provider whose host falls silent at one kind of call: the call arrives, its answer does not."""
     wire = Wire(tmp_path / "wire", procedure)
     provider = opened(
         tmp_path / "state",
         uri="qemu+unix:///system",
         socket=str(wire.path),
-        call_timeout_s=1.5,
-        slow_timeout_s=1.5,
+        call_timeout_s=limit_s,
+        slow_timeout_s=limit_s,
         **changes,
     )
     try:

@@ -2,21 +2,20 @@
 
 import socket
 import subprocess
-import tempfile
 import uuid
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cloudmgr.domain.architectures import Architecture, CpuFamily
 from cloudmgr.domain.ids import new_id
-from providers.base import PowerState, ServerSpec
+from providers.base import PowerState
 from providers.errors import InvalidSpec, NoCapacity, ProviderError, Unavailable, UnknownOutcome, Unsupported
 from tests.providers.contract import ProviderContract
 from tests.providers.libvirt_lab import (
     PROC_DOMAIN_DESTROY,
+    PROC_DOMAIN_SET_METADATA,
     PROC_LIST_ALL_DOMAINS,
     answers_lost_from,
     files_of,
@@ -24,6 +23,9 @@ from tests.providers.libvirt_lab import (
     lab,
     make_key,
     opened,
+    options,
+    short_tmp_path,
+    spec,
     ssh_when_up,
     virsh,
     virsh_names,
@@ -38,20 +40,6 @@ except ImportError:  # the SDK comes with the lab, and its absence is reported a
 
 pytestmark = pytest.mark.lab("libvirt")
 ARM, X86 = Architecture.AARCH64, Architecture.X86_64
-
-
-def spec(arch=ARM, **changes):
-    plain = ServerSpec(
-        name="test-app01",
-        arch=arch,
-        vcpus=1,
-        memory_mib=512,
-        system_disk_gib=1,
-        zone=f"lab-{arch}",
-        image=f"debian-12-{arch}",
-        networks=("lab",),
-    )
-    return replace(plain, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +57,7 @@ def token(provider):
 
 
 class TestContract(ProviderContract):
+    driver = "libvirt"
     wait_s = 180.0
 
     @pytest.fixture(scope="class")
@@ -79,8 +68,8 @@ class TestContract(ProviderContract):
             yield provider
 
     @classmethod
-    def reopened(cls, provider):
-        return opened(cls.tmp_path_factory.mktemp("again"))
+    def settings(cls, provider):
+        return options(), cls.tmp_path_factory.mktemp("again")
 
     @classmethod
     def unreachable(cls, state_dir):
@@ -92,6 +81,17 @@ class TestContract(ProviderContract):
         with provider._connection.session(write=True) as session:
             pool = storage.open_pool(session, provider.options)
             build.define(session, provider.options, pool, spec=spec, token=token, image=provider._images.choose(spec))
+
+    @classmethod
+    def lose_create(cls, provider, spec, token):
+        """The domain runs already; that it is built is written, and nobody is told."""
+        with (
+            short_tmp_path() as folder,
+            answers_lost_from(folder, PROC_DOMAIN_SET_METADATA, limit_s=6) as cut,
+            pytest.raises(ProviderError) as caught,
+        ):
+            cut.create_server(spec, token)
+        return caught.value
 
     @classmethod
     def foreign_server(cls, provider):
@@ -141,13 +141,6 @@ class TestContract(ProviderContract):
 
 class TestContractOnX86(TestContract):
     arch = X86
-
-
-@contextmanager
-def short_tmp_path():
-    """A Unix socket's path may not be long."""
-    with tempfile.TemporaryDirectory(prefix="cm") as folder:
-        yield Path(folder)
 
 
 class TestRealGuests:
