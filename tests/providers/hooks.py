@@ -237,8 +237,8 @@ class ProviderHooks:
         return cast(
             "ServerObservation",
             cls.wait_for(
-                lambda: cls.insist(lambda: provider.create_server(spec, token)) if _is_unfinished(made) else made,
-                lambda seen: not _is_unfinished(seen),
+                lambda: cls.insist(lambda: provider.create_server(spec, token)) if made.unfinished else made,
+                lambda seen: not seen.unfinished,
             ),
         )
 
@@ -349,8 +349,3 @@ class ProviderHooks:
             yield
         assert isinstance(caught.value, kinds), f"{caught.value!r} ({caught.value.detail})"
         assert_safe(caught.value, self.secrets, shows)
-
-
-def _is_unfinished(seen: ServerObservation) -> bool:
-    """Whether a driver asks for the create to be called again before the server can come up."""
-    return bool(getattr(seen, "unfinished", False))

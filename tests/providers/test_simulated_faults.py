@@ -1,15 +1,18 @@
 """Faults on demand: each strikes the call it was told for, as often as told, and leaves what such a fault leaves."""
 
 import multiprocessing
+import threading
+import time
 import uuid
 
 import pytest
 
-from providers.base import PowerState
+from providers.base import PowerState, ResourceKind, VolumeSpec
 from providers.errors import AuthFailed, NoCapacity, NotFound, Throttled, Unavailable, UnknownOutcome
 from providers.simulated import drill
 from providers.simulated.faults import Fault
-from tests.providers.simulated_cloud import X86_SMALL, spec
+from tests.providers.checks import in_threads
+from tests.providers.simulated_cloud import X86_SMALL, opened, spec
 
 
 class TestFaults:
@@ -118,6 +121,9 @@ class TestFaults:
             ("delete_server", "half_created"),
             ("check", "gone"),
             ("*", "no_capacity"),
+            ("get_server", "empty"),
+            ("delete_volume", "left_behind"),
+            ("check", "slow"),
             ("dance", "auth"),
             ("check", "dull"),
         ],
@@ -132,3 +138,81 @@ class TestFaults:
         with pytest.raises(UnknownOutcome):
             cloud.delete_server(made.ref)
         assert cloud.find_server(made.token) is None
+
+    def test_empty_answer_hides_servers_once(self, cloud):
+        cloud.create_server(spec(), uuid.uuid4())
+        cursor = cloud.list_changes(None).cursor
+        cloud.inject(Fault("list_servers", "empty"))
+        cloud.inject(Fault("list_changes", "empty"))
+        assert list(cloud.list_servers()) == []
+        told = cloud.list_changes(cursor)
+        assert (told.servers, told.is_full) == ((), True)
+        assert len(list(cloud.list_servers())) == 1
+        assert cloud.faults() == []
+
+    def test_slow_call_takes_its_time_goes_through_and_holds_nobody_up(self, cloud):
+        cloud.check()
+        cloud.inject(Fault("create_server", "slow", seconds=0.6))
+        cloud.inject(Fault("list_servers", "slow", seconds=0.6))
+        took = {}
+
+        def timed(name, call):
+            began = time.monotonic()
+            call()
+            took[name] = time.monotonic() - began
+
+        in_threads(
+            [
+                lambda: timed("create", lambda: cloud.create_server(spec(), uuid.uuid4())),
+                lambda: timed("list", cloud.list_servers),
+                lambda: timed("check", cloud.check),
+            ]
+        )
+        assert took["create"] >= 0.6
+        assert took["list"] >= 0.6
+        assert took["check"] < 0.5
+        assert len(list(cloud.list_servers())) == 1
+        assert [call.outcome for call in cloud.calls()] == ["built"]
+
+    def test_closing_ends_a_slow_call(self, state_dir):
+        cloud = opened(state_dir)
+        cloud.inject(Fault("*", "slow", seconds=600, times=None))
+        raised = []
+
+        def ask():
+            with pytest.raises(Unavailable) as caught:
+                cloud.check()
+            raised.append(caught.value)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        asking.join(0.2)
+        assert asking.is_alive()
+        cloud.close()
+        asking.join(20)
+        assert len(raised) == 1
+
+    def test_disk_left_behind_by_a_delete_is_evidence_until_it_is_taken_away(self, cloud, state_dir):
+        token = uuid.uuid4()
+        made = cloud.create_server(spec(), token)
+        kept = cloud.list_resources(token)
+        cloud.inject(Fault("delete_server", "left_behind"))
+        cloud.delete_server(made.ref)
+        assert cloud.find_server(token) is None
+        (left,) = cloud.still_there(kept)
+        assert (left.kind, left.ref, left.size_gib) == (ResourceKind.DISK, f"{made.ref}/system", 40)
+        assert [one.ref for one in cloud.list_resources(token)] == [left.ref]
+        drill.remove_leftover(state_dir, left.ref)
+        assert cloud.still_there(kept) == []
+
+    def test_faults_strike_calls_about_volumes_too(self, cloud):
+        token, volume = uuid.uuid4(), VolumeSpec("zhsq-data", 10, "kp")
+        cloud.inject(Fault("create_volume", "lost_answer", match_name="*-data"))
+        with pytest.raises(UnknownOutcome):
+            cloud.create_volume(volume, token)
+        assert cloud.create_volume(volume, token).token == token
+        assert len(list(cloud.list_volumes())) == 1
+        cloud.inject(Fault("delete_volume", "lost_answer", match_name="*-data"))
+        with pytest.raises(UnknownOutcome):
+            cloud.delete_volume(cloud.find_volume(token).ref)
+        assert cloud.find_volume(token) is None
