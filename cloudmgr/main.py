@@ -17,6 +17,7 @@ import cloudmgr
 import cloudmgr.api.audit
 import cloudmgr.api.catalogue
 import cloudmgr.api.exports
+import cloudmgr.api.findings
 import cloudmgr.api.inventory
 import cloudmgr.api.ops
 import cloudmgr.api.organizations
@@ -54,6 +55,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.playbooks.router,
     cloudmgr.api.inventory.router,
     cloudmgr.api.exports.router,
+    cloudmgr.api.findings.router,
     *console.ROUTERS,
 )
 """Everything that answers. The guard test walks these with every role."""

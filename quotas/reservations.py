@@ -19,6 +19,7 @@ from quotas.accounts import lock_tree, lock_tree_of_reservation
 from quotas.admission import Charge, Level, bindings, charged, totals
 from quotas.books import ENTRIES, read_levels, write_movement
 from quotas.holdings import (
+    PART_AMOUNTS,
     HeldPart,
     PartState,
     Reservation,
@@ -191,6 +192,42 @@ def release(
     if part.state is PartState.POSTED:
         after = replace(part, amounts=left, state=PartState.POSTED if left else PartState.RELEASED)
         _move(session, reservation, [(part, after)], "release", release_id)
+
+
+def resize(session: Session, *, reservation_id: UUID, part_id: UUID, amounts: Mapping[str, int]) -> None:
+    """Let a part in use hold other amounts of some resources, for a server that has another size; again it changes nothing.
+
+    Growth is admitted like a new reservation, at every level; what is not named stays as it is.
+
+    Raises:
+        QuotaExceeded: some limit has too little left; nothing was written.
+        Conflict: the part is not in use, or never held such a resource.
+        NotFound: no such reservation or part. InvalidInput: impossible amounts.
+    """
+    given = checked_amounts(amounts)
+    reservation, part = _open_part(session, reservation_id, part_id)
+    if part.state is not PartState.POSTED:
+        raise Conflict(
+            N_("This part is not in use; only what is in use changes its size."),
+            detail=f"part {part_id} of reservation {reservation_id} is {part.state.value}",
+        )
+    for resource in given.keys() - part.amounts.keys():
+        raise Conflict(N_("No {key} are held here."), key=Key(resource).describe())
+    after = replace(part, amounts={**part.amounts, **given})
+    levels = read_levels(session, reservation.account_id)
+    _admit(levels, _difference(levels, part, after))  # decided before anything is written
+    for resource, amount in given.items():
+        session.connection().execute(
+            sa.update(PART_AMOUNTS)
+            .where(
+                PART_AMOUNTS.c.reservation_id == reservation_id,
+                PART_AMOUNTS.c.part_id == part_id,
+                PART_AMOUNTS.c.resource == resource,
+                PART_AMOUNTS.c.amount < amount,
+            )
+            .values(amount=amount)
+        )
+    _move(session, reservation, [(part, after)], "resize")
 
 
 def get_reservation(session: Session, reservation_id: UUID) -> Reservation:

@@ -10,7 +10,15 @@ from cloudmgr.domain.access import Role
 from cloudmgr.domain.architectures import Architecture, CpuFamily
 from cloudmgr.domain.certificates import CertificateState, EvidenceKind, ItemState
 from cloudmgr.domain.events import Event, Outcome
-from cloudmgr.domain.findings import FindingKind, FindingState, ServerSource, SyncKind, SyncOutcome
+from cloudmgr.domain.findings import (
+    FindingDecision,
+    FindingKind,
+    FindingState,
+    ServerSource,
+    SyncKind,
+    SyncOutcome,
+)
+from cloudmgr.domain.freshness import Freshness
 from cloudmgr.domain.labels import REQUEST_PHASES, ROLES, SERVER_PHASES
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.openings import OpeningState, PublicIpPhase
@@ -63,6 +71,12 @@ _EVENT: Mapping[str, str] = {
     Event.IMAGE_WRITE: N_("Change image"),
     Event.BACKEND_WRITE: N_("Change cloud platform"),
     Event.BACKEND_CHECK: N_("Check cloud platform"),
+    Event.BACKEND_SYNC: N_("Look at a cloud platform now"),
+    Event.BACKEND_AWAY: N_("Cloud platform away"),
+    Event.BACKEND_BACK: N_("Cloud platform back"),
+    Event.FINDING_ALARM: N_("Unauthorised server"),
+    Event.FINDING_DECIDE: N_("Decide on a finding"),
+    Event.FINDING_RESTORE: N_("Put a server back"),
     Event.ZONE_WRITE: N_("Change resource pool"),
     Event.NETWORK_WRITE: N_("Change network"),
     Event.QUOTA_SET: N_("Set quota"),
@@ -85,6 +99,13 @@ _EVENT: Mapping[str, str] = {
     Event.VM_REBOOT: N_("Reboot server"),
     Event.VM_RETIRE: N_("Retire server"),
     Event.VM_DELETE: N_("Delete server"),
+    Event.VOLUME_CREATE: N_("Make volume"),
+    Event.VOLUME_ATTACH: N_("Attach volume"),
+    Event.VOLUME_DETACH: N_("Detach volume"),
+    Event.VOLUME_DELETE: N_("Delete volume"),
+    Event.SNAPSHOT_CREATE: N_("Take snapshot"),
+    Event.SNAPSHOT_REVERT: N_("Go back to snapshot"),
+    Event.SNAPSHOT_DELETE: N_("Delete snapshot"),
     Event.CERTIFICATE_ISSUE: N_("Issue deletion certificate"),
     Event.CERTIFICATE_CHECK: N_("Ask again what is left of a server"),
     Event.PLAYBOOK_START: N_("Start playbook"),
@@ -129,6 +150,19 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         FindingState.RESTORED: N_("Restored"),
         FindingState.IGNORED: N_("Ignored"),
         FindingState.RESOLVED: N_("Settled"),
+    },
+    "finding_decision": {
+        FindingDecision.ACCEPT: N_("Accept what the cloud shows"),
+        FindingDecision.RESTORE: N_("Put the cloud back"),
+        FindingDecision.IGNORE: N_("Leave as it is"),
+        FindingDecision.CONFIRM_LOSS: N_("Confirm the loss"),
+        FindingDecision.WAIT: N_("Wait for it"),
+    },
+    "freshness": {
+        Freshness.FRESH: N_("Up to date"),
+        Freshness.STALE: N_("Out of date"),
+        Freshness.AWAY: N_("Away, as expected"),
+        Freshness.NEVER: NOT_COLLECTED,
     },
     "sync_kind": {SyncKind.FULL: N_("Everything"), SyncKind.INCREMENTAL: N_("Changes only")},
     "sync_outcome": {
@@ -406,6 +440,8 @@ ENUMS: Mapping[type[StrEnum], str] = {
     CpuFamily: "cpu_family",
     OrganizationKind: "organization_kind",
     FindingKind: "finding_kind",
+    FindingDecision: "finding_decision",
+    Freshness: "freshness",
     FindingState: "finding_state",
     SyncKind: "sync_kind",
     SyncOutcome: "sync_outcome",

@@ -157,6 +157,7 @@ def update_backend(
 
 @router.get("/zones", response_model=ItemPage[ZoneShape], openapi_extra=rule(Action.CATALOGUE_READ, object_type="zone"))
 def list_zones(
+    request: Request,
     actor: ActorDep,
     session: SessionDep,
     page: PageDep,
@@ -167,7 +168,9 @@ def list_zones(
     """List the zones; capacity numbers only where you may read the owner's."""
     filters = ZoneFilter(backend=backend, arch=arch, network_zone=network_zone)
     views, following = catalogue.list_zones(session, actor, filters, limit=page.limit, cursor=page.cursor)
-    return ItemPage(items=[zone_shape(view) for view in views], next_cursor=encode_cursor(following))
+    return ItemPage(
+        items=[zone_shape(view, _translate(request)) for view in views], next_cursor=encode_cursor(following)
+    )
 
 
 @router.post(
@@ -176,9 +179,9 @@ def list_zones(
     response_model=ZoneShape,
     openapi_extra=rule(Action.CATALOGUE_WRITE, event=Event.ZONE_WRITE, object_type="zone"),
 )
-def create_zone(command: CreateZone, actor: ActorDep, session: SessionDep) -> ZoneShape:
+def create_zone(command: CreateZone, request: Request, actor: ActorDep, session: SessionDep) -> ZoneShape:
     """Add a zone before the backend was first asked; the next sync fills in what the backend says."""
-    return zone_shape(catalogue.create_zone(session, actor, command))
+    return zone_shape(catalogue.create_zone(session, actor, command), _translate(request))
 
 
 @router.patch(
@@ -186,9 +189,11 @@ def create_zone(command: CreateZone, actor: ActorDep, session: SessionDep) -> Zo
     response_model=ZoneShape,
     openapi_extra=rule(Action.CATALOGUE_WRITE, event=Event.ZONE_WRITE, object_type="zone"),
 )
-def update_zone(zone_id: UUID, command: UpdateZone, actor: ActorDep, session: SessionDep) -> ZoneShape:
+def update_zone(
+    zone_id: UUID, command: UpdateZone, request: Request, actor: ActorDep, session: SessionDep
+) -> ZoneShape:
     """Change what people decide of a zone: title, network zones, reserve, overcommit, 信创, whether it takes servers."""
-    return zone_shape(catalogue.update_zone(session, actor, zone_id, command))
+    return zone_shape(catalogue.update_zone(session, actor, zone_id, command), _translate(request))
 
 
 @router.get(

@@ -1,7 +1,7 @@
 """What the catalogue's answers look like, and how rows become them."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field
@@ -80,8 +80,16 @@ class BackendShape(Shape):
     counts_city_quota: bool = Field(description="Whether servers on a district's own cloud count at the city too.")
     is_enabled: bool
     is_configured: bool = Field(description="Whether a worker's settings hold its connection.")
-    health: str = Field(examples=["ok"])
+    health: str = Field(examples=["ok"], description="What may be said of it now: a stale `ok` is `unknown`.")
+    freshness: str = Field(examples=["fresh"], description="fresh, stale, away (not reachable, as expected) or never.")
     health_message: str | None
+    servers_freshness: str = Field(examples=["fresh"], description="How fresh what is known of its servers is.")
+    servers_synced_at: datetime | None
+    servers_message: str | None = Field(description="Why the last reading of its servers did not count.")
+    expected_offline_hours: int = Field(description="It may be away so long without an alarm.")
+    failures: int = Field(description="Looks in a row that failed.")
+    retry_at: datetime | None = Field(description="Until then it is left in peace.")
+    cloud_quota: list[dict[str, Any]] = Field(description="Its own limits for the account in use; limit null: none.")
     version: str | None
     capabilities: list[str] = Field(examples=[["power", "resize", "snapshots"]])
     rehearses: bool = Field(description="Whether playbooks are rehearsed (模拟执行) on its servers.")
@@ -122,6 +130,8 @@ class ZoneShape(Shape):
     inventory: list[InventoryShape] | None
     is_enabled: bool
     is_available: bool
+    message: str | None = Field(description="Why it is not available, as last seen.")
+    freshness: str = Field(examples=["fresh"], description="How fresh the last word of its backend is.")
     last_seen_at: datetime | None
 
 
@@ -151,20 +161,27 @@ def image_shape(view: ImageView) -> ImageShape:
 
 def backend_shape(view: BackendView, translate: Translator) -> BackendShape:
     """Return a backend as the API shows it, its health told in the reader's language."""
-    fields = view.backend.model_dump(exclude={"created_at", "owner_organization_id", "health_message"})
-    stored = view.backend.health_message
+    fields = view.backend.model_dump(
+        exclude={"created_at", "owner_organization_id", "health", "health_message", "servers_message", "sync_cursor"}
+    )
+    stored, unread = view.backend.health_message, view.backend.servers_message
     return BackendShape(
         owner_organization=view.backend.owner_organization_id,
         owner_organization_name=view.owner.name if view.owner else None,
         shared_with=[OrganizationName.model_validate(each) for each in view.shared_with],
+        health=view.standing.health.value,
+        freshness=view.standing.freshness.value,
+        servers_freshness=view.servers_freshness.value,
         health_message=Message.from_json(stored).render(translate) if stored else None,
+        servers_message=Message.from_json(unread).render(translate) if unread else None,
         **fields,
     )
 
 
-def zone_shape(view: ZoneView) -> ZoneShape:
+def zone_shape(view: ZoneView, translate: Translator) -> ZoneShape:
     """Return a zone as the API shows it."""
-    fields = view.zone.model_dump(exclude={"created_at", "backend_id", "cpu_raw", "generation"})
+    fields = view.zone.model_dump(exclude={"created_at", "backend_id", "cpu_raw", "generation", "message"})
+    stored = view.zone.message
     inventory = None
     if view.inventory is not None:
         inventory = [InventoryShape.model_validate(each) for each in view.inventory]
@@ -175,6 +192,8 @@ def zone_shape(view: ZoneView) -> ZoneShape:
         capacity=dict(view.capacity) if view.capacity is not None else None,
         used=dict(view.used) if view.used is not None else None,
         inventory=inventory,
+        message=Message.from_json(stored).render(translate) if stored else None,
+        freshness=view.standing.freshness.value,
         **fields,
     )
 

@@ -78,7 +78,7 @@ def server_shape(row: ServerRow, actor: Actor, translate: Translator) -> dict[st
         "is_xinchuang": server.is_xinchuang,
         "zone": zone.name if zone else None,
         "backend": backend.name if backend else None,
-        "host": server.host if actor.may(Action.CAPACITY_READ, organization.path) else None,
+        "host": server.host if actor.may(Action.HOST_READ, organization.path) else None,
         "ipv4": server.ipv4,
         "ipv6": server.ipv6,
         "flavor": flavor.name,

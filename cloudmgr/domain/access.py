@@ -45,6 +45,9 @@ class Action(StrEnum):
     REQUEST_DECIDE = "request.decide"
     SERVER_READ = "server.read"
     SERVER_POWER = "server.power"
+    FINDING_READ = "finding.read"
+    FINDING_DECIDE = "finding.decide"
+    HOST_READ = "host.read"
     PERSONAL_READ = "personal.read"
     PERSONAL_REVEAL = "personal.reveal"
     QUOTA_READ = "quota.read"
@@ -77,10 +80,19 @@ ROLE_ACTIONS: Mapping[Role, frozenset[Action]] = {
         Action.AUDIT_READ,
         Action.CAPACITY_READ,
         Action.USER_READ,
+        Action.FINDING_READ,
+        Action.FINDING_DECIDE,
     },
     Role.QUOTA_ADMIN: _READ_OWN | {Action.QUOTA_WRITE, Action.CAPACITY_READ},
     Role.CITY_APPROVER: _READ_OWN | {Action.REQUEST_DECIDE, Action.CAPACITY_READ, Action.PERSONAL_READ},
-    Role.TECHNICAL_APPROVER: _READ_OWN | {Action.REQUEST_DECIDE, Action.CAPACITY_READ, Action.PERSONAL_READ},
+    Role.TECHNICAL_APPROVER: _READ_OWN
+    | {
+        Action.REQUEST_DECIDE,
+        Action.CAPACITY_READ,
+        Action.PERSONAL_READ,
+        Action.FINDING_READ,
+        Action.HOST_READ,
+    },
     Role.SYSTEM_ADMIN: _READ_OWN
     | {
         Action.CATALOGUE_WRITE,
@@ -91,10 +103,21 @@ ROLE_ACTIONS: Mapping[Role, frozenset[Action]] = {
         Action.USER_WRITE,
         Action.ORGANIZATION_WRITE,
         Action.PERSONAL_READ,
+        Action.FINDING_READ,
+        Action.FINDING_DECIDE,
+        Action.HOST_READ,
     },
     Role.SECURITY_ADMIN: _COMMON | {Action.USER_READ, Action.ROLE_WRITE},
     Role.AUDIT_ADMIN: _READ_OWN
-    | {Action.AUDIT_READ, Action.EXPORTS_READ, Action.CAPACITY_READ, Action.PERSONAL_REVEAL, Action.USER_READ},
+    | {
+        Action.AUDIT_READ,
+        Action.EXPORTS_READ,
+        Action.CAPACITY_READ,
+        Action.PERSONAL_REVEAL,
+        Action.USER_READ,
+        Action.FINDING_READ,
+        Action.HOST_READ,
+    },
     Role.EXTERNAL_AUDITOR: _READ_OWN | {Action.AUDIT_READ, Action.EXPORTS_READ},
 }
 

@@ -1,5 +1,6 @@
 """Words for what looking at backends brings: kinds of looks, how they end, what does not agree, and how it is settled."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -48,6 +49,37 @@ class FindingState(StrEnum):
     IGNORED = "ignored"
     RESOLVED = "resolved"
     """It went away by itself, or what was done about it is done."""
+
+
+class FindingDecision(StrEnum):
+    """What a person may decide on a finding."""
+
+    ACCEPT = "accept"
+    """The ledger follows: what the backend shows is right."""
+    RESTORE = "restore"
+    """The backend follows: what the ledger holds is right."""
+    IGNORE = "ignore"
+    """Both stay as they are, for a stated reason, as long as the backend shows the same."""
+    CONFIRM_LOSS = "confirm_loss"
+    """An orphan is really gone: it is retired, with a certificate, and its quota is freed."""
+    WAIT = "wait"
+    """An orphan may come back: it stays an orphan, with the reason."""
+
+
+DECISIONS: Mapping[FindingKind, frozenset[FindingDecision]] = {
+    FindingKind.UNMANAGED: frozenset({FindingDecision.IGNORE}),
+    FindingKind.UNAUTHORISED: frozenset({FindingDecision.IGNORE}),
+    FindingKind.REVIVED: frozenset({FindingDecision.RESTORE, FindingDecision.IGNORE}),
+    FindingKind.ORPHAN: frozenset({FindingDecision.CONFIRM_LOSS, FindingDecision.WAIT}),
+    FindingKind.LEFTOVER: frozenset({FindingDecision.IGNORE}),
+    FindingKind.DRIFT: frozenset({FindingDecision.ACCEPT, FindingDecision.RESTORE, FindingDecision.IGNORE}),
+    FindingKind.ADDRESS_CONFLICT: frozenset({FindingDecision.IGNORE}),
+}
+"""What fits a kind. What is not ours is taken over by an import, which asks for what the ledger must know."""
+REASONED = frozenset({FindingDecision.IGNORE, FindingDecision.CONFIRM_LOSS, FindingDecision.WAIT})
+"""Decisions that need a reason."""
+RESTORABLE = frozenset({"vcpus", "memory_mib", "power"})
+"""Fields that can be put back at a backend; names, images and networks are nobody's to change from here."""
 
 
 class ServerSource(StrEnum):

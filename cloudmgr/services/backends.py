@@ -11,11 +11,13 @@ from cloudmgr.domain import access
 from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.errors import Conflict, InvalidInput, NotFound
 from cloudmgr.domain.events import Event
+from cloudmgr.domain.freshness import Freshness, Standing
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import Tier
 from cloudmgr.models import Backend, BackendShare, Organization
 from cloudmgr.services import audit
 from cloudmgr.services.changes import set_changed
+from cloudmgr.services.discovery import servers_freshness, standing_of
 from cloudmgr.services.inputs import Closed, Id, Input, Name, Text, unset
 from cloudmgr.store import catalogue, organizations
 from cloudmgr.store.unique import add_unique
@@ -61,11 +63,13 @@ class UpdateBackend(Input):
 
 @dataclass(frozen=True, slots=True)
 class BackendView:
-    """A backend with its owner and those it is shared with."""
+    """A backend with its owner and those it is shared with; `standing` is the health to show, never that of the row."""
 
     backend: Backend
     owner: Organization | None
     shared_with: list[Organization]
+    standing: Standing
+    servers_freshness: Freshness
 
 
 def list_backends(
@@ -162,7 +166,13 @@ def _views(session: Session, rows: list[Backend]) -> list[BackendView]:
     owners = catalogue.owners(session, rows)
     shares = catalogue.shares(session, [row.id for row in rows])
     return [
-        BackendView(row, owners[row.owner_organization_id] if row.owner_organization_id else None, shares[row.id])
+        BackendView(
+            row,
+            owners[row.owner_organization_id] if row.owner_organization_id else None,
+            shares[row.id],
+            standing_of(session, row),
+            servers_freshness(session, row),
+        )
         for row in rows
     ]
 

@@ -209,7 +209,7 @@ def _sight(session: Session, actor: Actor, command: InventoryExport, language: s
     municipal = inventory.municipal(session)
     return Sight(
         language=language,
-        host_paths=(*actor.scope(Action.CAPACITY_READ), *actor.scope(Action.EXPORTS_READ)),
+        host_paths=(*actor.scope(Action.HOST_READ), *actor.scope(Action.EXPORTS_READ)),
         personal_paths=tuple(actor.scope(Action.PERSONAL_REVEAL)) if command.reveal else (),
         municipal=(municipal.code, municipal.name) if municipal else None,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlmodel import Session
 
-from cloudmgr.settings import Policy, Settings
+from cloudmgr.settings import Policy, Settings, WorkerSection
 
 _KEY = "cloudmgr.settings"
 
@@ -22,6 +22,12 @@ def policy_of(session: Session) -> Policy:
     """Return `[policy]` of the settings."""
     settings = session.info.get(_KEY)
     return settings.policy if isinstance(settings, Settings) else Policy()
+
+
+def worker_of(session: Session) -> WorkerSection:
+    """Return `[worker]` of the settings: how often backends are asked, which says how old an answer may be."""
+    settings = session.info.get(_KEY)
+    return settings.worker if isinstance(settings, Settings) else WorkerSection()
 
 
 def playbook_folders(session: Session) -> tuple[Path, ...]:

@@ -13,11 +13,13 @@ from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.architectures import XINCHUANG_FAMILIES, CpuFamily
 from cloudmgr.domain.errors import Conflict, NotFound
 from cloudmgr.domain.events import Event
+from cloudmgr.domain.freshness import Standing
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Backend, Organization, Zone, ZoneInventory, ZoneNetworkZone
 from cloudmgr.services import audit
 from cloudmgr.services.backends import require_backend
 from cloudmgr.services.changes import set_changed
+from cloudmgr.services.discovery import standing_of
 from cloudmgr.services.inputs import Closed, Code, Input, Text, unset
 from cloudmgr.services.network_zones import require_network_zone
 from cloudmgr.store import catalogue, organizations, zones
@@ -80,6 +82,8 @@ class ZoneView:
     capacity: Mapping[str, int] | None
     used: Mapping[str, int] | None
     inventory: list[ZoneInventory] | None
+    standing: Standing
+    """Health and freshness of its backend, as they may be shown now."""
 
 
 def list_zones(
@@ -178,12 +182,12 @@ def _views(session: Session, actor: Actor, rows: list[zones.ZoneRow]) -> list[Zo
         names = [row.network_zone for row in served[zone.id]]
         owner = owners.get(backend.owner_organization_id) if backend.owner_organization_id else root
         if not _may_know_capacity(actor, owner):
-            views.append(ZoneView(zone, backend, names, None, None, None))
+            views.append(ZoneView(zone, backend, names, None, None, None, standing_of(session, backend)))
             continue
         inventory = inventories[zone.id]
         capacity = {each.resource: (each.total - each.reserved) * each.ratio_pct // 100 for each in inventory}
         used = {each.resource: each.used for each in inventory}
-        views.append(ZoneView(zone, backend, names, capacity, used, inventory))
+        views.append(ZoneView(zone, backend, names, capacity, used, inventory, standing_of(session, backend)))
     return views
 
 

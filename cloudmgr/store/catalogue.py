@@ -34,6 +34,20 @@ def get(session: Session, model: type[Named], entry_id: uuid.UUID) -> Named | No
     return session.get(model, entry_id)
 
 
+def flavor_of_size(session: Session, vcpus: int, memory_mib: int, system_disk_gib: int) -> Flavor | None:
+    """Return the active flavor of exactly this size, the first by name."""
+    return session.exec(
+        select(Flavor)
+        .where(
+            Flavor.vcpus == vcpus,
+            Flavor.memory_mib == memory_mib,
+            Flavor.system_disk_gib == system_disk_gib,
+            col(Flavor.is_active),
+        )
+        .order_by(col(Flavor.name))
+    ).first()
+
+
 def network_zone(session: Session, name: str) -> NetworkZone | None:
     """Return an entry of the network zones' dictionary."""
     return by_name(session, NetworkZone, name)

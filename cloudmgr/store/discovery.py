@@ -133,6 +133,13 @@ def _rewrite(session: Session, rows: Sequence[Mapping[str, Any]], looked_at: dat
     session.connection().execute(statement, list(rows))
 
 
+def seen(session: Session, backend_id: uuid.UUID, ref: str) -> ObservedServer | None:
+    """Return what was last seen of one server at a backend."""
+    return session.exec(
+        select(ObservedServer).where(ObservedServer.backend_id == backend_id, ObservedServer.ref == ref)
+    ).first()
+
+
 def lost_of(session: Session, backend_id: uuid.UUID, looked_at: datetime) -> tuple[int, int]:
     """Return (servers that were there before a complete look, how many of them it did not show); our own ends left out."""
     is_lost = sa.case((_SERVERS.c.last_seen_at < looked_at, 1), else_=0)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from cloudmgr.domain import clock
+from cloudmgr.domain import clock, freshness
 from cloudmgr.domain.phases import Health, Tier
-from cloudmgr.domain.placement import ZoneFacts
+from cloudmgr.domain.placement import ZoneFacts, may_use
 from cloudmgr.models import (
     Allocation,
     Backend,
@@ -25,8 +25,13 @@ from cloudmgr.models import (
 from cloudmgr.store import organizations
 
 
-def zone_facts(session: Session, *, image_id: uuid.UUID, request_id: uuid.UUID | None = None) -> list[ZoneFacts]:
-    """Read every zone of the enabled backends with what a judgement needs; a handful of queries, whatever the number."""
+def zone_facts(
+    session: Session, *, image_id: uuid.UUID, request_id: uuid.UUID | None = None, health_interval_s: float = 30.0
+) -> list[ZoneFacts]:
+    """Read every zone of the enabled backends with what a judgement needs; a handful of queries, whatever the number.
+
+    A backend whose last word is too old for its interval is not known to be well.
+    """
     zones = session.exec(
         select(Zone, Backend, Organization.path)
         .join(Backend, col(Zone.backend_id) == col(Backend.id))
@@ -71,7 +76,7 @@ def zone_facts(session: Session, *, image_id: uuid.UUID, request_id: uuid.UUID |
             is_xinchuang=zone.is_xinchuang,
             is_enabled=zone.is_enabled,
             is_available=zone.is_available,
-            health=Health(backend.health),
+            health=_health(backend, health_interval_s),
             network_zones=frozenset(network_zones.get(zone.id, ())),
             room={i.resource: _capacity(i) - i.used for i in inventories.get(zone.id, ())},
             total={i.resource: _capacity(i) for i in inventories.get(zone.id, ())},
@@ -84,6 +89,10 @@ def zone_facts(session: Session, *, image_id: uuid.UUID, request_id: uuid.UUID |
         )
         for zone, backend, owner_path in zones
     ]
+
+
+def _health(backend: Backend, health_interval_s: float) -> Health:
+    return freshness.standing(backend.health, backend.last_seen_at, now=clock.now(), period_s=health_interval_s).health
 
 
 def _capacity(inventory: ZoneInventory) -> int:
@@ -132,6 +141,33 @@ def _is_counted(session: Session, zone_id: uuid.UUID, resource: str) -> bool:
         ).first()
         is not None
     )
+
+
+def resize_allocation(session: Session, server_id: uuid.UUID, amounts: Mapping[str, int]) -> None:
+    """Let a server's open allocation be what its backend already gives it; without one nothing happens.
+
+    Not held to the zone's room: the capacity is taken there, whatever we say.
+    """
+    allocation = open_allocation(session, server_id)
+    if allocation is None:
+        return
+    before = dict(allocation.amounts)
+    for resource, amount in amounts.items():
+        session.execute(
+            sa.update(ZoneInventory)
+            .where(col(ZoneInventory.zone_id) == allocation.zone_id, col(ZoneInventory.resource) == resource)
+            .values(used=ZoneInventory.used + amount - before.get(resource, 0))
+            .execution_options(synchronize_session=False)
+        )
+    allocation.amounts = before | dict(amounts)
+    session.add(allocation)
+    session.execute(
+        sa.update(Zone)
+        .where(col(Zone.id) == allocation.zone_id)
+        .values(generation=Zone.generation + 1)
+        .execution_options(synchronize_session=False)
+    )
+    session.flush()
 
 
 def give_back(session: Session, server_id: uuid.UUID) -> None:
@@ -208,3 +244,15 @@ def networks_for(session: Session, *, backend_id: uuid.UUID, network_zone: str) 
             .order_by(col(Network.name), col(Network.id))
         )
     )
+
+
+def may_use_backend(session: Session, organization: Organization, backend: Backend) -> bool:
+    """Whether an organization may have things on a backend that is open: nobody's, its own, or shared with it."""
+    paths = session.exec(
+        select(Organization.path)
+        .join(BackendShare, col(BackendShare.organization_id) == col(Organization.id))
+        .where(BackendShare.backend_id == backend.id)
+    ).all()
+    owner = session.get(Organization, backend.owner_organization_id) if backend.owner_organization_id else None
+    is_open = backend.is_enabled and backend.is_configured
+    return is_open and may_use(organization.path, owner.path if owner else None, paths)

@@ -48,7 +48,15 @@ def place(session: Session, server_id: str, number: int, waits: bool) -> dict[st
         return _placed(session, server, request, organization, image, held.zone_id, number)
     wanted = _wanted(session, server, image, organization)
     for _ in range(RACES):
-        verdicts = placement.judge(wanted, zones.zone_facts(session, image_id=image.id, request_id=request.id))
+        verdicts = placement.judge(
+            wanted,
+            zones.zone_facts(
+                session,
+                image_id=image.id,
+                request_id=request.id,
+                health_interval_s=runtime().settings.worker.health_interval_s,
+            ),
+        )
         zone_id, refusals = _first_that_takes(session, server, wanted, verdicts)
         if zone_id is not None:
             return _placed(session, server, request, organization, image, zone_id, number)

@@ -14,11 +14,12 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.drift import wanted_power
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.events import Outcome as Ended
-from cloudmgr.domain.findings import FindingState
+from cloudmgr.domain.findings import FindingKind, FindingState
 from cloudmgr.domain.messages import N_, Message
-from cloudmgr.models import Backend, Finding, ObservedServer, Organization
+from cloudmgr.domain.phases import ServerPhase
+from cloudmgr.models import Backend, Finding, Organization
 from cloudmgr.services import audit
-from cloudmgr.store import servers
+from cloudmgr.store import discovery, servers
 from cloudmgr.workflows import discover_compare
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.outcomes import Outcome, attempt, observed
@@ -108,13 +109,12 @@ def begin(session: Session, server_id: str, finding_ids: list[str]) -> dict[str,
     if server is None or not found:
         return None
     fields = {row.field for row in found}
-    seen = session.exec(
-        select(ObservedServer).where(
-            ObservedServer.backend_id == found[0].backend_id, ObservedServer.ref == found[0].ref
-        )
-    ).first()
+    seen = discovery.seen(session, found[0].backend_id, found[0].ref)
     wanted = wanted_power(discover_compare.held_of(server), (seen.baseline if seen else None) or {})
-    if "power" in fields:
+    if any(row.kind == FindingKind.REVIVED for row in found):
+        wanted = "stopped"  # frozen or retired here: it is not to run there
+    switches = bool(fields & {"power", ""})
+    if switches and server.phase == ServerPhase.ACTIVE:
         server.intended_power, server.intended_since = wanted, clock.now()
         session.add(server)
     return {
@@ -123,7 +123,7 @@ def begin(session: Session, server_id: str, finding_ids: list[str]) -> dict[str,
         "vcpus": server.vcpus,
         "memory_mib": server.memory_mib,
         "resizes": bool(fields & {"vcpus", "memory_mib"}),
-        "power": wanted if "power" in fields else None,
+        "power": wanted if switches else None,
     }
 
 
@@ -138,7 +138,7 @@ def end(
     wanted = {"vcpus": goal["vcpus"], "memory_mib": goal["memory_mib"], "power": goal["power"]}
     restored = True
     for row in _findings(session, finding_ids):
-        if seen["ok"] and shown[row.field] == wanted[row.field]:
+        if seen["ok"] and shown[row.field or "power"] == wanted[row.field or "power"]:
             row.state, row.closed_at = FindingState.RESTORED.value, clock.now()
         else:
             row.state, restored = FindingState.OPEN.value, False
@@ -146,7 +146,7 @@ def end(
                 N_("It could not be put back: {reason}"), {"reason": Message.from_json(_reason(seen))}
             ).as_json()
         session.add(row)
-    if seen["ok"]:
+    if seen["ok"] and server.phase != ServerPhase.RETIRED:
         server.state, server.last_seen_at = shown["power"], clock.now()
         servers.keep(session, server, actor=asked_by, change="restored")
     audit.record(

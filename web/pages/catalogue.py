@@ -74,7 +74,7 @@ def _zone(desk: Desk, view: ZoneView) -> dict[str, Any]:
     return {
         "title": zone.title or zone.name,
         "backend": backend.title or backend.name,
-        "health": backend.health,
+        "health": view.standing.health,
         "arch": zone.arch,
         "cpu_family": zone.cpu_family,
         "cpu_model": zone.cpu_model if zone.cpu_model != "unknown" else "",
@@ -112,7 +112,7 @@ def _backend(desk: Desk, view: BackendView) -> dict[str, Any]:
         "datacenter": backend.datacenter,
         "owner": view.owner.name if view.owner else "",
         "shared_with": phrases.joined([each.name for each in view.shared_with]),
-        "health": backend.health,
+        "health": view.standing.health,
         "message": desk.words.told(backend.health_message),
         "last_seen_at": backend.last_seen_at,
     }

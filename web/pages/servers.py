@@ -188,7 +188,7 @@ def arranged(desk: Desk, row: ServerRow) -> lines.ServerPage:
         desk.words,
         row,
         may_read_personal=desk.may(Action.PERSONAL_READ, path),
-        may_know_host=desk.may(Action.CAPACITY_READ, path),
+        may_know_host=desk.may(Action.HOST_READ, path),
     )
 
 

@@ -13,7 +13,7 @@ from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase, Spread
 from cloudmgr.models import Organization, ResourceRequest, Server
 from cloudmgr.services import addresses, openings, resolution
-from cloudmgr.services.policy import policy_of
+from cloudmgr.services.policy import policy_of, worker_of
 from cloudmgr.services.request_inputs import CreateRequest
 from cloudmgr.services.request_kinds.base import (
     EntryPlan,
@@ -185,7 +185,10 @@ def _plan_entry(session: Session, command: CreateRequest, resolved: ResolvedCrea
     entry = command.servers[index]
     planned = next(server for server in resolved.servers if server.entry == index)
     wanted = wanted_of(planned, resolved.organization.path, prefer_xinchuang=policy_of(session).prefer_xinchuang)
-    verdicts = placement.judge(wanted, zones.zone_facts(session, image_id=planned.image.id))
+    verdicts = placement.judge(
+        wanted,
+        zones.zone_facts(session, image_id=planned.image.id, health_interval_s=worker_of(session).health_interval_s),
+    )
     fits = 0
     for verdict in verdicts:
         if verdict.is_candidate:
