@@ -55,7 +55,8 @@ class Snapshots(ABC):
     """Capability: points in time."""
 
     @abstractmethod
-    def create_snapshot(self, ref: str, name: str) -> SnapshotObservation: ...
+    def create_snapshot(self, ref: str, name: str) -> SnapshotObservation:
+        """Begin to keep a point in time; the same name on the same server returns the snapshot it already made."""
 
     @abstractmethod
     def list_snapshots(self, ref: str) -> list[SnapshotObservation]: ...
@@ -80,7 +81,11 @@ class Volumes(ABC):
 
     @abstractmethod
     def create_volume(self, spec: VolumeSpec, token: uuid.UUID) -> VolumeObservation:
-        """Begin to make an empty volume; the same token returns the volume it already made (P2)."""
+        """Begin to make an empty volume; the same token returns the volume it already made (P2).
+
+        Raises:
+            InvalidSpec: no such zone, or no such size. NoCapacity: no room.
+        """
 
     @abstractmethod
     def find_volume(self, token: uuid.UUID) -> VolumeObservation | None:
@@ -88,7 +93,10 @@ class Volumes(ABC):
 
     @abstractmethod
     def list_volumes(self) -> Iterator[VolumeObservation]:
-        """Yield every volume that is not a server's own disk, ours or not (P8)."""
+        """Yield every volume that is not a server's own disk, ours or not (P8).
+
+        A volume is never counted among the disks of the server that has it, and outlives that server.
+        """
 
     @abstractmethod
     def attach_volume(self, ref: str, server: str) -> None:
@@ -126,12 +134,17 @@ class PortRules(ABC):
 class FixedAddresses(ABC):
     """Capability: servers get the addresses of their spec, and the backend tells who uses which.
 
-    A `create_server` whose address is in use raises AddressTaken and builds nothing.
+    A `create_server` whose address is in use raises AddressTaken and builds nothing; one whose address the network does not
+    have is an InvalidSpec.
     """
 
     @abstractmethod
     def list_addresses(self, network: str) -> list[AddressObservation]:
-        """Return every address in use on a network, ours or not, as far as the backend knows (P8)."""
+        """Return every address in use on a network, ours or not, as far as the backend knows (P8).
+
+        Raises:
+            NotFound: no such network.
+        """
 
 
 class PublicAddresses(ABC):
