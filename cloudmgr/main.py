@@ -19,6 +19,7 @@ import cloudmgr.api.catalogue
 import cloudmgr.api.exports
 import cloudmgr.api.findings
 import cloudmgr.api.inventory
+import cloudmgr.api.openings
 import cloudmgr.api.ops
 import cloudmgr.api.organizations
 import cloudmgr.api.plans
@@ -28,6 +29,7 @@ import cloudmgr.api.quotas
 import cloudmgr.api.requests
 import cloudmgr.api.servers
 import cloudmgr.api.sessions
+import cloudmgr.api.subnets
 import cloudmgr.api.users
 from cloudmgr.adapters import migrate, occupancy
 from cloudmgr.http import errors, logging, schema
@@ -47,6 +49,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.organizations.router,
     cloudmgr.api.projects.router,
     cloudmgr.api.catalogue.router,
+    cloudmgr.api.subnets.router,
+    cloudmgr.api.openings.router,
     cloudmgr.api.quotas.router,
     cloudmgr.api.audit.router,
     cloudmgr.api.servers.router,

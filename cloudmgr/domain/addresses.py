@@ -165,6 +165,13 @@ def free_in(window: Span, taken: Container[str]) -> Iterator[int]:
     return (number for number in range(window.first, window.last + 1) if key_of_number(number) not in taken)
 
 
+def overlap(one: Network, other: Network) -> bool:
+    """Whether two networks share addresses; those of two families never do."""
+    return one.version == other.version and (
+        one.network_address <= other.broadcast_address and other.network_address <= one.broadcast_address  # type: ignore[operator]
+    )
+
+
 def contains(network: Network, address: str) -> bool:
     """Whether an address lies in a network; one of the other family does not."""
     parsed = ipaddress.ip_address(address)

@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 
 from cloudmgr.domain import addresses, clock
 from cloudmgr.domain.addresses import Span
+from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.ids import new_id
 from cloudmgr.models import (
     Address,
@@ -120,6 +121,66 @@ def allowed(session: Session, subnet: Subnet) -> list[Span]:
 
 
 _KINDS = ("pool", "excluded")
+
+
+def count_free(session: Session, subnet: Subnet) -> int:
+    """Return how many of a subnet's addresses can still be handed out automatically, as far as our own record goes."""
+    spans = allowed(session, subnet)
+    keys = [(addresses.key_of_number(span.first), addresses.key_of_number(span.last)) for span in spans]
+    inside = sa.or_(sa.false(), *(col(Address.key).between(first, last) for first, last in keys))
+    taken = session.exec(
+        select(sa.func.count()).select_from(Address).where(Address.subnet_id == subnet.id, inside)
+    ).one()
+    return sum(span.last - span.first + 1 for span in spans) - int(taken)
+
+
+def set_ranges(session: Session, subnet_id: uuid.UUID, rows: Sequence[AddressRange]) -> None:
+    """Replace the ranges of a subnet."""
+    session.execute(
+        sa.delete(AddressRange)
+        .where(col(AddressRange.subnet_id) == subnet_id)
+        .execution_options(synchronize_session="fetch")
+    )
+    session.add_all(rows)
+    session.flush()
+
+
+def learn(
+    session: Session, network: Network, *, cidr: str, gateway: str | None, dns: list[str], name: str
+) -> Subnet | None:
+    """Take a range that a backend reports into the address plan, not managed; None where it has no place there.
+
+    What is in the plan already is left as it is, also where it belongs to another network. A person decides whether its
+    addresses are ours to choose.
+    """
+    try:
+        parsed = addresses.parse_subnet(cidr)
+        router = addresses.parse_address(gateway, family=parsed.version) if gateway else None
+    except InvalidInput:
+        return None
+    plan = of_zone(session, network.network_zone)
+    if any(addresses.overlap(addresses.parse_subnet(other.cidr), parsed) for other in plan):
+        return None
+    subnet = Subnet(
+        network_zone=network.network_zone,
+        network_id=network.id,
+        name=name[:100],
+        family=parsed.version,
+        cidr=str(parsed),
+        gateway=router if router and addresses.contains(parsed, router) else None,
+        dns=dns,
+        is_managed=False,
+    )
+    session.add(subnet)
+    session.flush()
+    return subnet
+
+
+def remove_subnet(session: Session, subnet: Subnet) -> None:
+    """Remove an empty subnet with its ranges."""
+    set_ranges(session, subnet.id, [])
+    session.delete(subnet)
+    session.flush()
 
 
 def counts(session: Session, subnet_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, dict[str, int]]:

@@ -26,11 +26,12 @@ from cloudmgr.models import (
     ZoneNetworkZone,
 )
 from cloudmgr.services import audit
-from cloudmgr.store import discovery
+from cloudmgr.store import addresses, discovery
 from cloudmgr.workflows import looks
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.outcomes import Outcome, attempt
 from cloudmgr.workflows.runtime import runtime
+from providers.base import NetworkObservation
 from providers.capabilities import capabilities
 
 SLOW_S = 5.0
@@ -68,6 +69,7 @@ def observe(backend: str) -> Outcome:
                 "gateway_v4": network.gateway_v4,
                 "zones": list(network.zones),
                 "is_external": network.is_external,
+                "subnets": _subnets(network),
             }
             for network in provider.list_networks()
         ]
@@ -110,6 +112,17 @@ def may_ask(session: Session, name: str) -> bool:
         .execution_options(synchronize_session=False)
     )
     return int(claimed.rowcount) == 1  # type: ignore[attr-defined]
+
+
+def _subnets(network: NetworkObservation) -> list[dict[str, Any]]:
+    """Return the ranges of a network, from its subnets where the backend tells them."""
+    if network.subnets:
+        return [
+            {"cidr": each.cidr, "gateway": each.gateway, "dns": list(each.dns), "name": each.name}
+            for each in network.subnets
+        ]
+    whole = ((network.cidr_v4, network.gateway_v4), (network.cidr_v6, None))
+    return [{"cidr": cidr, "gateway": gateway, "dns": [], "name": ""} for cidr, gateway in whole if cidr]
 
 
 def declare(session: Session, section: dict[str, Any]) -> Backend:
@@ -271,6 +284,9 @@ def _record_networks(session: Session, backend: Backend, networks: list[dict[str
         network.is_external = seen["is_external"]
         network.last_seen_at = clock.now()
         session.add(network)
+        session.flush()
+        for subnet in seen["subnets"]:
+            addresses.learn(session, network, **subnet)
     session.flush()
 
 
