@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ def _lab_present(name: str) -> bool:
                 state.exists()
                 and Path(json.loads(state.read_text()).get("socket", "/run/libvirt/libvirt-sock")).exists()
             )
+        case "openstack":
+            state = LAB_HOME / "openstack" / "lab.json"
+            return state.exists() and _listens(json.loads(state.read_text())["ports"]["keystone"])
         case "chromium":
             return Path(os.environ.get("CHROMIUM", "/usr/bin/chromium")).exists()
         case "moto":
@@ -36,6 +40,12 @@ def _lab_present(name: str) -> bool:
         case "ansible":
             return True
     raise AssertionError(f"unknown lab {name}")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -57,8 +67,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @functools.cache
 def _scope(file: str, root: Path) -> str:
     text = (root / file).read_text(encoding="utf-8")
-    if 'lab("libvirt")' in text:
-        return "libvirt"
+    for lab in ("libvirt", "openstack"):
+        if f'lab("{lab}")' in text:
+            return lab
     return file if "xdist_group" in text or 'lab("chromium")' in text else ""
 
 

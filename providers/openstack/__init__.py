@@ -1,0 +1,1 @@
+"""OpenStack: Nova, Neutron, Cinder and Glance through Apache Libcloud's connections."""
