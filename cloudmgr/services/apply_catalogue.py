@@ -7,12 +7,13 @@ from typing import Any
 
 from sqlmodel import Session
 
+from cloudmgr.domain import addresses
 from cloudmgr.domain.access import Actor
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.units import gib_to_mib
 from cloudmgr.models import Backend, Flavor, Image
-from cloudmgr.services import backends, flavors, images, network_zones, networks, zones
+from cloudmgr.services import backends, flavors, images, network_zones, networks, subnets, zones
 from cloudmgr.services.apply_file import (
     ApplyFile,
     BackendEntry,
@@ -20,11 +21,13 @@ from cloudmgr.services.apply_file import (
     ImageEntry,
     NetworkEntry,
     NetworkZoneEntry,
+    SubnetEntry,
     ZoneEntry,
 )
 from cloudmgr.services.apply_report import ApplyReport, Findings, upsert
 from cloudmgr.services.apply_tree import TreeApplier
 from cloudmgr.services.inputs import Input
+from cloudmgr.store import addresses as address_store
 from cloudmgr.store import catalogue as store
 from cloudmgr.store import zones as zone_store
 
@@ -55,6 +58,7 @@ class CatalogueApplier:
             "images": self._image,
             "zones": self._zone,
             "networks": self._network,
+            "subnets": self._subnet,
         }
         for section, step in steps.items():
             for index, entry in enumerate(getattr(file, section)):
@@ -155,6 +159,28 @@ class CatalogueApplier:
                 self.session, self.actor, networks.CreateNetwork.model_validate({"name": entry.ref[:100], **given})
             ),
             (networks.update_network, networks.UpdateNetwork, _without(given, "backend", "ref")),
+        )
+
+    def _subnet(self, entry: SubnetEntry) -> None:
+        given = entry.model_dump(exclude_none=True, exclude={"backend", "network"})
+        if entry.network is not None:
+            backend = backends.require_backend(self.session, entry.backend or "")
+            network = zone_store.network_by_ref(self.session, backend.id, entry.network)
+            if network is None:
+                raise InvalidInput(
+                    N_("{backend} has no network {ref}; name it under networks, or sync it first."),
+                    field="network",
+                    backend=backend.name,
+                    ref=entry.network,
+                )
+            given["network"] = str(network.id)
+        cidr = addresses.parse_subnet(entry.cidr, field="cidr")
+        self._upsert(
+            "subnets",
+            f"{entry.network_zone} {cidr}",
+            address_store.by_cidr(self.session, entry.network_zone, str(cidr)),
+            lambda: subnets.create_subnet(self.session, self.actor, subnets.CreateSubnet.model_validate(given)),
+            (subnets.update_subnet, subnets.UpdateSubnet, _without(given, "network_zone", "cidr")),
         )
 
     def _upsert(

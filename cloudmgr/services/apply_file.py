@@ -197,6 +197,29 @@ class NetworkEntry(Entry):
     is_enabled: bool | None = _or_none("enabled", "is_enabled")
 
 
+class RangeEntry(Entry):
+    kind: str
+    first: str
+    last: str
+    reason: str = ""
+
+
+class SubnetEntry(Entry):
+    """A subnet by network zone and range; `backend` and `network` (its reference) say where it is."""
+
+    network_zone: str
+    cidr: str
+    backend: str | None = None
+    network: str | None = None
+    name: str | None = None
+    gateway: str | None = None
+    dns: list[str] | None = None
+    vlan: int | None = None
+    is_managed: bool | None = None
+    is_enabled: bool | None = _or_none("enabled", "is_enabled")
+    ranges: list[RangeEntry] | None = None
+
+
 class QuotaEntry(Entry):
     """Limits of an organization by its code, or of a project as `code/name of the project`."""
 
@@ -241,4 +264,5 @@ class ApplyFile(BaseModel):
     images: list[ImageEntry] = Field(default_factory=list, max_length=MAX_ENTRIES)
     zones: list[ZoneEntry] = Field(default_factory=list, max_length=MAX_ENTRIES)
     networks: list[NetworkEntry] = Field(default_factory=list, max_length=MAX_ENTRIES)
+    subnets: list[SubnetEntry] = Field(default_factory=list, max_length=MAX_ENTRIES)
     quotas: list[QuotaEntry] = Field(default_factory=list, max_length=MAX_ENTRIES)

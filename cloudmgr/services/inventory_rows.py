@@ -11,6 +11,7 @@ from cloudmgr.domain.cells import LIST_SEPARATOR
 from cloudmgr.domain.inventory_columns import LONG_TERM, REHEARSED, word
 from cloudmgr.domain.masking import mask_name, mask_phone
 from cloudmgr.domain.phases import ServerPhase
+from cloudmgr.domain.port_rules import port_text
 
 _STATES: Mapping[str, str] = {
     "running": "running",
@@ -75,9 +76,9 @@ def values(row: Any, sight: Sight) -> dict[str, Any]:
         "vpc_subnet": LIST_SEPARATOR.join(filter(None, (row.cidr_v4, row.cidr_v6))) or None,
         "ipv4": _addresses(row.ipv4),
         "ipv6": _addresses(row.ipv6),
-        "public_ip": None,
-        "bandwidth_mbps": None,
-        "open_ports": None,
+        "public_ip": row.public_ips.split(",") if row.public_ips else [],
+        "bandwidth_mbps": row.bandwidth_mbps,
+        "open_ports": _ports(row.ports),
         "arch": row.arch,
         "cpu_family": _known(row.cpu_family),
         "cpu_model": _known(row.cpu_model) or _known(row.cpu_raw),
@@ -156,6 +157,17 @@ def _address(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         return text
+
+
+def _ports(listed: str | None) -> str | None:
+    """Return what is open as `tcp/80;tcp/443`: each port once, lowest first, whoever may reach it."""
+    if not listed:
+        return None
+    found = set()
+    for text in listed.split(","):
+        protocol, first, last = text.split("/")
+        found.add((protocol, int(first or 0), int(last or 0)))
+    return ";".join(port_text(protocol, first or None, last or None) for protocol, first, last in sorted(found))
 
 
 def _whole(value: float) -> float:

@@ -391,7 +391,13 @@ def _set_ranges(session: Session, subnet: Subnet, cidr: addresses.Network, given
                 reason=each.reason,
             )
         )
-    store.set_ranges(session, subnet.id, rows)
+    kept = store.ranges(session, [subnet.id])[subnet.id]
+    if sorted(map(_said, rows)) != sorted(map(_said, kept)):
+        store.set_ranges(session, subnet.id, rows)
+
+
+def _said(row: AddressRange) -> tuple[str, str, str, str]:
+    return row.kind, row.first_key, row.last_key, row.reason
 
 
 def _record(session: Session, actor: Actor, subnet: Subnet, **detail: Any) -> None:

@@ -86,6 +86,11 @@ def of_zone(session: Session, network_zone: str) -> list[Subnet]:
     return list(session.exec(select(Subnet).where(Subnet.network_zone == network_zone).order_by(col(Subnet.id))))
 
 
+def by_cidr(session: Session, network_zone: str, cidr: str) -> Subnet | None:
+    """Return a subnet of a network zone by its range."""
+    return session.exec(select(Subnet).where(Subnet.network_zone == network_zone, Subnet.cidr == cidr)).first()
+
+
 def of_network(session: Session, network_id: uuid.UUID) -> list[Subnet]:
     """Return every enabled subnet of a network, in the order in which their locks are taken."""
     return list(

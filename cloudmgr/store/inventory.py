@@ -7,13 +7,16 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from cloudmgr.domain.openings import OpeningState
 from cloudmgr.domain.phases import OrganizationKind, ServerPhase
 from cloudmgr.models import (
     Backend,
     Image,
     Network,
     Organization,
+    PortOpening,
     Project,
+    PublicIp,
     ResourceRequest,
     Server,
     Zone,
@@ -34,6 +37,37 @@ _SERVER = (
     "guest", "rehearsed", "owner_name", "owner_phone", "lease_start", "lease_end", "lease_long_term", "built_at",
     "activated_at", "released_at", "last_seen_at",
 )  # fmt: skip
+
+_PORT = (
+    col(PortOpening.protocol)
+    + "/"
+    + sa.func.coalesce(sa.cast(col(PortOpening.port_from), sa.String), "")
+    + "/"
+    + sa.func.coalesce(sa.cast(col(PortOpening.port_to), sa.String), "")
+)
+_OPEN = [state.value for state in (OpeningState.ACTIVE, OpeningState.RECORDED, OpeningState.CLOSING)]
+_LED = (
+    col(PublicIp.server_id) == col(Server.id),
+    col(PublicIp.address).is_not(None),
+    col(PublicIp.released_at).is_(None),
+)
+_NETWORK: tuple[Any, ...] = (
+    sa.select(sa.func.aggregate_strings(_PORT, ","))
+    .where(col(PortOpening.server_id) == col(Server.id), col(PortOpening.state).in_(_OPEN))
+    .correlate(Server)
+    .scalar_subquery()
+    .label("ports"),
+    sa.select(sa.func.aggregate_strings(col(PublicIp.address), ","))
+    .where(*_LED)
+    .correlate(Server)
+    .scalar_subquery()
+    .label("public_ips"),
+    sa.select(sa.func.sum(col(PublicIp.bandwidth_mbps)))
+    .where(*_LED)
+    .correlate(Server)
+    .scalar_subquery()
+    .label("bandwidth_mbps"),
+)
 
 _JOINED: tuple[Any, ...] = (
     col(Organization.path).label("path"),
@@ -99,7 +133,7 @@ def municipal(session: Session) -> Organization | None:
 def _query(paths: Sequence[str], *, include_retired: bool, collation: str | None) -> sa.Select[Any]:
     columns: list[Any] = [col(getattr(Server, name)).label(name) for name in _SERVER]
     query = (
-        sa.select(*columns, *_JOINED)
+        sa.select(*columns, *_JOINED, *_NETWORK)
         .select_from(Server)
         .join(Project, col(Server.project_id) == col(Project.id))
         .join(Organization, col(Server.organization_id) == col(Organization.id))
