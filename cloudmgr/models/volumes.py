@@ -18,6 +18,8 @@ class Volume(Row, table=True):
     __table_args__ = (one_of("phase", VolumePhase), sa.CheckConstraint("size_gib > 0", name="size_positive"))
 
     request_id: uuid.UUID = Field(foreign_key="resource_requests.id", index=True)
+    change_request_id: uuid.UUID | None = Field(default=None, foreign_key="resource_requests.id", index=True)
+    """The last request to attach or detach it."""
     delete_request_id: uuid.UUID | None = Field(default=None, foreign_key="resource_requests.id", index=True)
     reservation_id: uuid.UUID
     project_id: uuid.UUID = Field(foreign_key="projects.id", index=True)

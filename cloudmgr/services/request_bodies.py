@@ -11,6 +11,8 @@ from cloudmgr.services.request_inputs import (
     PortsRequest,
     PublicIpRequest,
     RetireRequest,
+    SnapshotRequest,
+    VolumeRequest,
     body_adapter,
 )
 
@@ -39,6 +41,18 @@ class SentPublicIp(PublicIpRequest):
     draft: Literal[False] = False
 
 
+class SentVolume(VolumeRequest):
+    """云硬盘; `draft` false or absent submits it."""
+
+    draft: Literal[False] = False
+
+
+class SentSnapshot(SnapshotRequest):
+    """快照; `draft` false or absent submits it."""
+
+    draft: Literal[False] = False
+
+
 class SentDraft(DraftRequest):
     """草稿: kept unsent, may be incomplete."""
 
@@ -60,6 +74,8 @@ SentRequest = Annotated[
     | Annotated[SentRetire, Tag("retire")]
     | Annotated[SentPorts, Tag("ports")]
     | Annotated[SentPublicIp, Tag("public_ip")]
+    | Annotated[SentVolume, Tag("volume")]
+    | Annotated[SentSnapshot, Tag("snapshot")]
     | Annotated[SentDraft, Tag("draft")],
     Discriminator(_which),
 ]

@@ -80,12 +80,13 @@ class CreateRequest(Input):
 
 
 class RetireRequest(Input):
-    """注销: servers that are no longer needed."""
+    """注销: servers that are no longer needed. `volumes` says what becomes of the volumes they have: it must, if they have any."""
 
     kind: Literal["retire"]
     project: Id
     purpose: Purpose
     servers: Annotated[list[Id], Field(min_length=1, max_length=MAX_COUNT)]
+    volumes: Literal["detach", "delete"] | None = None
 
 
 class OpenPort(PortEntry):
@@ -121,7 +122,61 @@ class PublicIpRequest(Input):
     release: Annotated[list[Id], Field(max_length=MAX_COUNT)] = Field(default_factory=list)
 
 
-Command = CreateRequest | RetireRequest | PortsRequest | PublicIpRequest
+class NewVolume(Input):
+    """One line: `count` equal volumes, given to a server that stands, or kept in a pool (by id) until one needs them."""
+
+    name: DnsLabel
+    size_gib: Annotated[int, Field(ge=1, le=MAX_DATA_DISK_GIB)]
+    count: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 1
+    server: Id | None = None
+    zone: Id | None = None
+
+
+class AttachVolume(Input):
+    """A volume that nobody has, for a server that stands."""
+
+    volume: Id
+    server: Id
+
+
+class VolumeRequest(Input):
+    """云硬盘: volumes to make, to give to servers, to take from them, and to delete (by id)."""
+
+    kind: Literal["volume"]
+    project: Id
+    purpose: Purpose
+    create: Annotated[list[NewVolume], Field(max_length=MAX_ENTRIES)] = Field(default_factory=list)
+    attach: Annotated[list[AttachVolume], Field(max_length=MAX_COUNT)] = Field(default_factory=list)
+    detach: Annotated[list[Id], Field(max_length=MAX_COUNT)] = Field(default_factory=list)
+    delete: Annotated[list[Id], Field(max_length=MAX_COUNT)] = Field(default_factory=list)
+
+
+class NewSnapshot(Input):
+    """A point in time of a server that stands."""
+
+    server: Id
+    name: DnsLabel
+
+
+class RevertSnapshot(Input):
+    """Bring a server back to a snapshot. Its name is typed once more: what was written since is lost."""
+
+    snapshot: Id
+    server: DnsLabel
+
+
+class SnapshotRequest(Input):
+    """快照: snapshots to take, to go back to, and to delete (by id)."""
+
+    kind: Literal["snapshot"]
+    project: Id
+    purpose: Purpose
+    create: Annotated[list[NewSnapshot], Field(max_length=MAX_COUNT)] = Field(default_factory=list)
+    revert: Annotated[list[RevertSnapshot], Field(max_length=MAX_COUNT)] = Field(default_factory=list)
+    delete: Annotated[list[Id], Field(max_length=MAX_COUNT)] = Field(default_factory=list)
+
+
+Command = CreateRequest | RetireRequest | PortsRequest | PublicIpRequest | VolumeRequest | SnapshotRequest
 """What can be submitted, one class a kind."""
 RequestBody = Annotated[Command, Field(discriminator="kind")]
 body_adapter: TypeAdapter[Command] = TypeAdapter(RequestBody)
@@ -130,7 +185,7 @@ body_adapter: TypeAdapter[Command] = TypeAdapter(RequestBody)
 class DraftRequest(Input):
     """A request that is not finished: only kind and project are needed, the rest is checked when it is submitted."""
 
-    kind: Literal["create", "retire", "ports", "public_ip"]
+    kind: Literal["create", "retire", "ports", "public_ip", "volume", "snapshot"]
     project: Id
     purpose: Annotated[Text, StringConstraints(max_length=2000)] = ""
     env: Annotated[Environment, Closed] = Environment.PRD
@@ -145,6 +200,12 @@ class DraftRequest(Input):
     close: list[Loose] = Field(default_factory=list, max_length=MAX_PORTS)
     assign: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
     release: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
+    volumes: Text | None = None
+    create: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
+    attach: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
+    detach: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
+    delete: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
+    revert: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
 
 
 class Decide(Input):

@@ -19,8 +19,8 @@ from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.domain.volumes import VolumePhase
 from cloudmgr.models import CertificateItem, DeletionCertificate, Organization, ResourceRequest, Server, Volume
-from cloudmgr.services import audit
-from cloudmgr.store import certificates, requests, servers
+from cloudmgr.services import audit, snapshots
+from cloudmgr.store import certificates, requests, servers, volumes
 from cloudmgr.workflows import facts, public_ips
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.runtime import runtime
@@ -49,7 +49,7 @@ def begin(session: Session, server_id: str, number: int) -> dict[str, Any] | Non
         message = Message(N_("{name} is being retired."), {"name": server.name})
         facts.tell(session, request, server, "retire", number, message)
     if server.backend_id is None:
-        return {"backend": None, "public_ips": []}
+        return {"backend": None, "public_ips": [], "volumes": []}
     if certificates.of_server(session, server.id, lock=True) is None:
         held = servers.snapshot(session, server)
         certificate = DeletionCertificate(
@@ -64,7 +64,24 @@ def begin(session: Session, server_id: str, number: int) -> dict[str, Any] | Non
     return {
         "backend": servers.backend_name(session, server.backend_id),
         "public_ips": public_ips.tokens_of(session, server.id),
+        "volumes": _part_with_volumes(session, server, request),
     }
+
+
+def _part_with_volumes(session: Session, server: Server, request: ResourceRequest) -> list[dict[str, Any]]:
+    """Put the server's volumes on their way: detached and kept, or deleted where the request says so."""
+    is_end = request.kind == "retire" and request.body.get("volumes") == "delete"
+    for volume in volumes.of_servers(session, [server.id]):
+        if volume.phase != VolumePhase.DELETING:
+            volume.phase = (VolumePhase.DELETING if is_end else VolumePhase.DETACHING).value
+            volume.change_request_id = request.id
+            volume.delete_request_id = request.id if is_end else None
+            session.add(volume)
+    session.flush()
+    return [
+        {"id": str(volume.id), "is_end": volume.phase == VolumePhase.DELETING}
+        for volume in volumes.of_servers(session, [server.id])
+    ]
 
 
 def list_pieces(session: Session, server_id: str, found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -74,6 +91,10 @@ def list_pieces(session: Session, server_id: str, found: dict[str, Any]) -> list
     known = _by_ref(session, certificate)
     for piece in found["pieces"]:
         _see(session, certificate, known, piece)
+    for volume in volumes.of_servers(session, [server.id]):
+        ref = volume.native_ref or str(volume.id)
+        piece = {"kind": "volume", "ref": ref, "name": volume.name, "size_gib": volume.size_gib}
+        _see(session, certificate, known, piece | {"token": str(volume.id), "attached_to": server.native_ref})
     if not any(kind == ResourceKind.SERVER for kind, _ in known):
         ref = server.native_ref or str(server.id)
         whole = {"kind": "server", "ref": ref, "name": server.name, "token": str(server.id)}
@@ -148,6 +169,7 @@ def retired(session: Session, server_id: str, number: int) -> None:
     if server.phase == ServerPhase.RETIRED:
         return
     _give_back(session, server, ())
+    snapshots.end_with_server(session, server.id, clock.now())
     facts.vacate(session, server)
     server.released_at = clock.now()
     server.state = "unknown"

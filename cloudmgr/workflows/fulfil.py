@@ -15,7 +15,9 @@ from cloudmgr.workflows.openings import apply_openings
 from cloudmgr.workflows.provision import provision_server
 from cloudmgr.workflows.public_ips import assign_public_ip, release_public_ip
 from cloudmgr.workflows.retire import retire_server
+from cloudmgr.workflows.snapshots import delete_snapshot, revert_snapshot, take_snapshot
 from cloudmgr.workflows.steps import call, write
+from cloudmgr.workflows.volumes import attach_volume, delete_volume, detach_volume, make_volume
 
 
 @DBOS.workflow(name="fulfil_request", max_recovery_attempts=1000)
@@ -35,6 +37,13 @@ _WORKFLOWS: Mapping[str, Any] = {
     "apply_openings": apply_openings,
     "assign_public_ip": assign_public_ip,
     "release_public_ip": release_public_ip,
+    "make_volume": make_volume,
+    "attach_volume": attach_volume,
+    "detach_volume": detach_volume,
+    "delete_volume": delete_volume,
+    "take_snapshot": take_snapshot,
+    "revert_snapshot": revert_snapshot,
+    "delete_snapshot": delete_snapshot,
 }
 
 

@@ -13,7 +13,7 @@ from cloudmgr.domain.phases import RequestKind, RequestPhase, ServerPhase, requi
 from cloudmgr.models import Organization, ResourceRequest
 from cloudmgr.services import audit
 from cloudmgr.store import requests, servers
-from cloudmgr.workflows import openings, public_ips
+from cloudmgr.workflows import openings, public_ips, snapshot_facts, volume_facts
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.work import Tally, Work, item
 
@@ -77,6 +77,8 @@ _WORK: Mapping[str, Work] = {
     RequestKind.RETIRE: Work(_to_retire, _retired),
     RequestKind.PORTS: Work(openings.items, openings.tally),
     RequestKind.PUBLIC_IP: Work(public_ips.items, public_ips.tally),
+    RequestKind.VOLUME: Work(volume_facts.items, volume_facts.tally),
+    RequestKind.SNAPSHOT: Work(snapshot_facts.items, snapshot_facts.tally),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dbos import DBOS
 
-from cloudmgr.workflows import certify, evidence, provision, public_ips, request_facts
+from cloudmgr.workflows import certify, evidence, provision, public_ips, request_facts, volume_facts, volumes
 from cloudmgr.workflows.outcomes import Outcome
 from cloudmgr.workflows.runtime import runtime
 from cloudmgr.workflows.steps import call, pause, write
@@ -36,24 +36,24 @@ def _retire(server_id: str, number: int) -> bool:
     where = write("retire_begin", certify.begin, server_id, number)
     if where is None:
         return True
-    if where["backend"] is not None and not _clear(server_id, where["backend"], where["public_ips"], number):
+    if where["backend"] is not None and not _clear(server_id, where, number):
         return False
     write("retired", certify.retired, server_id, number)
     return True
 
 
-def _clear(server_id: str, backend: str, addresses: list[str], number: int) -> bool:
+def _clear(server_id: str, where: dict[str, Any], number: int) -> bool:
     """Leave nothing of the server at its backend; True when the backend says so of every piece."""
+    backend = where["backend"]
     found = _until(lambda: call("evidence", evidence.gather, server_id, backend))
     if not found["ok"]:
         write("retire_waits", certify.waits, server_id, number, found)
         return False
     left = write("list_pieces", certify.list_pieces, server_id, found["result"])
-    for ip_id in addresses:
-        freed = public_ips.release(ip_id, backend)
-        if not freed["ok"]:
-            write("retire_waits", certify.waits, server_id, number, freed)
-            return False
+    parted = _part_with(where, number)
+    if not parted["ok"]:
+        write("retire_waits", certify.waits, server_id, number, parted)
+        return False
     for tries in range(TRIES):
         done = call("delete", provision.delete, server_id, backend)
         seen = call("ask", evidence.ask, server_id, backend, left) if done["ok"] else done
@@ -67,6 +67,25 @@ def _clear(server_id: str, backend: str, addresses: list[str], number: int) -> b
             _rest(tries)
     write("retire_waits", certify.waits, server_id, number, failure)
     return False
+
+
+def _part_with(where: dict[str, Any], number: int) -> Outcome:
+    """Give back public addresses; detach volumes, and delete those that go with the server."""
+    backend = where["backend"]
+    for ip_id in where["public_ips"]:
+        freed = public_ips.release(ip_id, backend)
+        if not freed["ok"]:
+            return freed
+    for volume in where["volumes"]:
+        done = volumes.detach(volume["id"], backend)
+        if done["ok"] and volume["is_end"]:
+            done = volumes.delete(volume["id"], backend)
+            write("volume_deleted", volume_facts.deleted, volume["id"], number, done)
+        elif done["ok"]:
+            write("volume_detached", volume_facts.detached, volume["id"], number, done)
+        if not done["ok"]:
+            return done
+    return {"ok": True}
 
 
 def _until(deed: Any) -> Outcome:

@@ -34,7 +34,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=500), nullable=False),
         sa.Column("detail", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.CheckConstraint(
-            "event IN ('session.login', 'session.logout', 'session.expire', 'access.deny', 'user.password', 'user.create', 'user.update', 'user.lock', 'user.unlock', 'role.grant', 'role.revoke', 'organization.create', 'organization.update', 'project.create', 'project.update', 'ssh_key.add', 'ssh_key.remove', 'flavor.write', 'image.write', 'backend.write', 'backend.check', 'backend.sync', 'backend.away', 'backend.back', 'finding.alarm', 'finding.decide', 'finding.restore', 'zone.write', 'network.write', 'quota.set', 'quota.verify', 'audit.verify', 'request.save', 'request.submit', 'request.withdraw', 'request.approve', 'request.return', 'request.reject', 'request.retry', 'request.fulfil', 'vm.place', 'vm.create', 'vm.activate', 'vm.fail', 'vm.start', 'vm.stop', 'vm.reboot', 'vm.retire', 'vm.delete', 'certificate.issue', 'certificate.check', 'playbook.start', 'playbook.finish', 'inventory.export', 'inventory.reveal', 'export.read', 'system.start', 'system.stop', 'system.init', 'system.apply', 'system.backup', 'system.restore', 'system.retention')",
+            "event IN ('session.login', 'session.logout', 'session.expire', 'access.deny', 'user.password', 'user.create', 'user.update', 'user.lock', 'user.unlock', 'role.grant', 'role.revoke', 'organization.create', 'organization.update', 'project.create', 'project.update', 'ssh_key.add', 'ssh_key.remove', 'flavor.write', 'image.write', 'backend.write', 'backend.check', 'backend.sync', 'backend.away', 'backend.back', 'finding.alarm', 'finding.decide', 'finding.restore', 'zone.write', 'network.write', 'address.write', 'ports.write', 'public_ip.assign', 'public_ip.release', 'quota.set', 'quota.verify', 'audit.verify', 'request.save', 'request.submit', 'request.withdraw', 'request.approve', 'request.return', 'request.reject', 'request.retry', 'request.fulfil', 'vm.place', 'vm.create', 'vm.activate', 'vm.fail', 'vm.start', 'vm.stop', 'vm.reboot', 'vm.retire', 'vm.delete', 'volume.create', 'volume.attach', 'volume.detach', 'volume.delete', 'snapshot.create', 'snapshot.revert', 'snapshot.delete', 'certificate.issue', 'certificate.check', 'playbook.start', 'playbook.finish', 'inventory.export', 'inventory.reveal', 'export.read', 'system.start', 'system.stop', 'system.init', 'system.apply', 'system.backup', 'system.restore', 'system.retention')",
             name=op.f("ck_audit_events_event_known"),
         ),
         sa.CheckConstraint("outcome IN ('success', 'denied', 'failure')", name=op.f("ck_audit_events_outcome_known")),
@@ -1373,6 +1373,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("change_request_id", sa.Uuid(), nullable=True),
         sa.Column("delete_request_id", sa.Uuid(), nullable=True),
         sa.Column("reservation_id", sa.Uuid(), nullable=False),
         sa.Column("project_id", sa.Uuid(), nullable=False),
@@ -1397,6 +1398,9 @@ def upgrade() -> None:
         sa.CheckConstraint("size_gib > 0", name=op.f("ck_volumes_size_positive")),
         sa.ForeignKeyConstraint(["backend_id"], ["backends.id"], name=op.f("fk_volumes_backend_id")),
         sa.ForeignKeyConstraint(
+            ["change_request_id"], ["resource_requests.id"], name=op.f("fk_volumes_change_request_id")
+        ),
+        sa.ForeignKeyConstraint(
             ["delete_request_id"], ["resource_requests.id"], name=op.f("fk_volumes_delete_request_id")
         ),
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name=op.f("fk_volumes_organization_id")),
@@ -1408,6 +1412,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("volumes", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_volumes_backend_id"), ["backend_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_volumes_change_request_id"), ["change_request_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_volumes_delete_request_id"), ["delete_request_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_volumes_organization_id"), ["organization_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_volumes_phase"), ["phase"], unique=False)

@@ -8,9 +8,11 @@ from cloudmgr.services.request_kinds.create import CreateKind
 from cloudmgr.services.request_kinds.ports import PortsKind
 from cloudmgr.services.request_kinds.public_ip import PublicIpKind
 from cloudmgr.services.request_kinds.retire import RetireKind
+from cloudmgr.services.request_kinds.snapshot import SnapshotKind
+from cloudmgr.services.request_kinds.volume import VolumeKind
 
 KINDS: Mapping[str, Kind[Any, Any]] = {
-    kind.name: kind for kind in (CreateKind(), RetireKind(), PortsKind(), PublicIpKind())
+    kind.name: kind for kind in (CreateKind(), RetireKind(), PortsKind(), PublicIpKind(), VolumeKind(), SnapshotKind())
 }
 """Every kind that can be asked for. A new one is a module here, its body in `request_inputs` and its work in `workflows`."""
 

@@ -3,6 +3,8 @@
 from sqlmodel import Session
 
 from cloudmgr.domain.access import Actor
+from cloudmgr.domain.errors import Conflict
+from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.models import ResourceRequest
 from cloudmgr.services import resolution
@@ -10,7 +12,7 @@ from cloudmgr.services.request_inputs import RetireRequest
 from cloudmgr.services.request_kinds.base import Kind, Plan, summed
 from cloudmgr.services.resolution import ResolvedRetire
 from cloudmgr.services.server_parts import amounts_of
-from cloudmgr.store import requests, servers
+from cloudmgr.store import requests, servers, volumes
 
 
 class RetireKind(Kind[RetireRequest, ResolvedRetire]):
@@ -20,7 +22,15 @@ class RetireKind(Kind[RetireRequest, ResolvedRetire]):
     counted = "servers"
 
     def resolve(self, session: Session, actor: Actor, command: RetireRequest) -> ResolvedRetire:
-        return resolution.resolve_retire(session, actor, command)
+        resolved = resolution.resolve_retire(session, actor, command)
+        attached = volumes.of_servers(session, [server.id for server in resolved.servers])
+        if attached and command.volumes is None:
+            raise Conflict(
+                N_("The servers have volumes ({names}): say whether they are detached and kept, or deleted with them."),
+                field="volumes",
+                names=", ".join(volume.name for volume in attached[:5]),
+            )
+        return resolved
 
     def plan(self, session: Session, actor: Actor, command: RetireRequest) -> Plan:
         resolved = self.resolve(session, actor, command)
