@@ -188,10 +188,13 @@ def _run_params(
         "InstanceType": size.ref,
         "MinCount": 1,
         "MaxCount": 1,
-        "SubnetId": subnet.ref,
         "Placement.AvailabilityZone": zone.location,
         "InstanceInitiatedShutdownBehavior": "stop",
         "MetadataOptions.HttpTokens": "required",
+        "NetworkInterface.1.DeviceIndex": 0,
+        "NetworkInterface.1.SubnetId": subnet.ref,
+        "NetworkInterface.1.DeleteOnTermination": "true",
+        "NetworkInterface.1.AssociatePublicIpAddress": "false",  # public addresses are asked for, and counted
         "UserData": base64.b64encode(cloud_config(spec).encode()).decode(),
     }
     disks = [(root_device, spec.system_disk_gib)]
@@ -206,15 +209,16 @@ def _run_params(
             f"{root}.Ebs.DeleteOnTermination": "true",
         }
     for number, group in enumerate(groups_of_it, 1):
-        params[f"SecurityGroupId.{number}"] = group
+        params[f"NetworkInterface.1.SecurityGroupId.{number}"] = group
     for given in spec.addresses:
         address = ipaddress.ip_address(given.address)
         if address.version == 4:  # noqa: PLR2004 - IPv4
-            params["PrivateIpAddress"] = str(address)
+            params["NetworkInterface.1.PrivateIpAddress"] = str(address)
         else:
-            params["Ipv6Address.1.Ipv6Address"] = str(address)
+            params["NetworkInterface.1.Ipv6Addresses.1.Ipv6Address"] = str(address)
     labels = {f"cloudmgr:{key}": value for key, value in spec.labels.items()}
-    for number, (what, kind) in enumerate((("instance", SERVER), ("volume", DISK)), 1):
+    made = (("instance", SERVER), ("volume", DISK), ("network-interface", SERVER))
+    for number, (what, kind) in enumerate(made, 1):
         params |= tag_params(what, _tags(token, kind, spec.name) | labels, number)
     return params
 
