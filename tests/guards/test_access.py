@@ -17,7 +17,7 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.access import ROLE_ACTIONS, Action, Role
 from cloudmgr.http.routes import RuledRoute
 from cloudmgr.main import ROUTERS
-from cloudmgr.models import PlaybookRun, Server, Worker
+from cloudmgr.models import Backend, Finding, PlaybookRun, Server, Worker
 from cloudmgr.store.db import new_session
 from cloudmgr.workflows import engine
 from tests import support, world
@@ -104,6 +104,8 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/api/v1/playbook-runs/{run_id}/cancel"): None,
     ("POST", "/api/v1/exports"): {"ledger": "inventory", "format": "csv"},
     ("DELETE", "/api/v1/sessions/current"): None,
+    ("POST", "/api/v1/findings/decisions"): {"ids": ["{finding_id}"], "decision": "ignore", "reason": "测试"},
+    ("POST", "/api/v1/backends/{backend_id}/syncs"): {"confirm_losses": False},
 }
 
 
@@ -174,6 +176,20 @@ class Place:
             session.add(run)
             session.flush()
             self.ids["run_id"] = str(run.id)
+            backend = session.exec(select(Backend).where(Backend.name == "guard")).one()
+            backend.is_configured = True
+            finding = Finding(
+                kind="drift",
+                backend_id=backend.id,
+                server_id=server.id,
+                ref="r",
+                field="vcpus",
+                first_seen_at=clock.now(),
+                last_seen_at=clock.now(),
+            )
+            session.add(finding)
+            session.flush()
+            self.ids["finding_id"] = str(finding.id)
             session.commit()
         requester = self.client(Role.REQUESTER)
         assert requester.get("/api/v1/inventory", params={"format": "jsonl"}).status_code == 200
