@@ -40,4 +40,5 @@ def observed(server: ServerObservation | None) -> dict[str, Any] | None:
         "ipv6": list(server.ipv6),
         "vcpus": server.vcpus,
         "memory_mib": server.memory_mib,
+        "unfinished": server.unfinished,
     }

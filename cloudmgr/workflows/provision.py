@@ -64,7 +64,7 @@ def _build(server_id: str, number: int, placed: dict[str, Any]) -> tuple[str, Ou
     write("created", facts.created, server_id, number, made["result"])
     seen = _await_running(server_id, placed)
     if not seen["ok"]:
-        return "failed", {**seen, "step": "await_running"}
+        return ("next_zone" if seen["remedy"] == Remedy.NEXT_ZONE else "failed"), {**seen, "step": "await_running"}
     write("post", facts.post, server_id, number, seen["result"])
     if placed["has_ports"]:
         openings.put(server_id)  # what cannot be opened says so in the table; the server stands all the same
@@ -144,7 +144,11 @@ def _await_running(server_id: str, placed: dict[str, Any]) -> Outcome:
                 return _failed(
                     N_("The cloud reports that the server could not be built ({state})."), state=server["native_state"]
                 )
-            if server["power"] == PowerState.RUNNING and (server["ipv4"] or server["ipv6"]):
+            if server["unfinished"]:  # the backend works in the background, and waits to be told what comes next
+                more: Outcome = call("create", create, server_id, placed)
+                if not more["ok"] and more["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
+                    return more
+            elif server["power"] == PowerState.RUNNING and (server["ipv4"] or server["ipv6"]):
                 return seen
         elif seen["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
             return seen

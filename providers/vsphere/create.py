@@ -1,7 +1,7 @@
 """Making a server, in steps that are each right whether or not an earlier, interrupted call did them already.
 
 claim → clone (with the token as instance UUID) → equip (size, disks, cards) → configure (what the guest is told) →
-customise, where the options say so → power on → mark as built, and the claim goes. Each is a task of the vCenter. A task
+customise, where the options say so → power on → the claim goes → mark as built. Each is a task of the vCenter. A task
 that ends within our call is followed by the next step; one that does not leaves the server `unfinished`, and the next
 call with the same token goes on from what it finds. The size at cloning is the template's: a clone can be told another,
 but only a reconfiguration is refused as a whole when it cannot be exact.
@@ -191,11 +191,9 @@ def _step(
     if power is PowerState.STOPPED:
         task = connection.write(lambda session: session.bound(row.obj).PowerOnVM_Task())
         return tasks.finished(connection, task)
-    if stage is not Stage.BUILT:
-        return reconfigure(
-            connection, row, vim.vm.ConfigSpec(extraConfig=options_of({observe.STAGE: Stage.BUILT.value}))
-        )
-    drop_claim(connection, options, token)
+    if not drop_claim(connection, options, token):
+        return False
+    reconfigure(connection, row, vim.vm.ConfigSpec(extraConfig=options_of({observe.STAGE: Stage.BUILT.value})))
     return False
 
 

@@ -101,7 +101,7 @@ def observe(row: Row, world: World) -> ServerObservation | None:
         created_at=_moment(notes.get(MADE)) if token is not None else None,
         networks=tuple(dict.fromkeys(one for one in map(id_of, row.get("network") or []) if one)),
         native_uuid=row.get("config.uuid"),
-        unfinished=unfinished and power is not PowerState.RUNNING,
+        unfinished=unfinished,
     )
 
 

@@ -64,7 +64,7 @@ class TestContract(ProviderContract):
 
     @classmethod
     def lose_create(cls, provider, spec, token):
-        with behind_proxy(cls.lab, cls.state_dir) as (cut, proxy), proxy.fault("lose", body=b"Destroy_Task"):
+        with behind_proxy(cls.lab, cls.state_dir) as (cut, proxy), proxy.fault("lose", body=b">built<"):
             return raised(lambda: cut.create_server(spec, token))
 
     @classmethod
