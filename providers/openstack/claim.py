@@ -38,7 +38,7 @@ def take(
     """
     claims = [port for port in lookup.ports_of(cloud, token) if is_claim(port)]
     for port in claims:
-        if port.get("device_id"):
+        if not let_go(cloud, port):
             raise errors.busy(f"port {port['id']} is still held by {port['device_id']}")
         if not _is_ours(port, claimant) and not _is_given_up(port, cloud.options.claim_s):
             raise errors.busy(f"port {port['id']} was claimed by another creation")
@@ -92,6 +92,21 @@ def fixed_ips(network: NetworkObservation, addresses: Sequence[FixedAddress]) ->
             versions.add(version)
             asked.append({"subnet_id": subnet.ref})
     return asked
+
+
+def let_go(cloud: Cloud, port: Mapping[str, Any]) -> bool:
+    """Tell whether no server holds a port; one still bound to a server that is gone is freed after `claim_s`.
+
+    Nova frees it when it has taken the server down, which the list of servers may be ahead of; should the hypervisor have
+    died meanwhile, nobody ever does, and Neutron lets no member delete a port that a server seems to hold.
+    """
+    if not port.get("device_id") and not str(port.get("device_owner") or "").startswith("compute:"):
+        return True
+    is_held = bool(port.get("device_id")) and lookup.find(cloud, port["device_id"]) is not None
+    if is_held or not _is_given_up(port, cloud.options.claim_s):
+        return False
+    freed = {"port": {"device_id": "", "device_owner": words.CLAIM}}
+    return cloud.call("network", "PUT", f"/ports/{port['id']}", body=freed, write=True, absent=True) is not None
 
 
 def is_claim(port: Mapping[str, Any]) -> bool:

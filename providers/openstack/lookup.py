@@ -38,16 +38,23 @@ def find(cloud: Cloud, ref: str) -> Row | None:
 
 def servers_of(cloud: Cloud, token: uuid.UUID) -> list[Row]:
     """Return the servers made with a token: the one that has its port first, those of a lost race behind it."""
+    return servers_and_ports(cloud, token)[0]
+
+
+def servers_and_ports(cloud: Cloud, token: uuid.UUID) -> tuple[list[Row], list[Row]]:
+    """Return the servers as `servers_of` does, and the ports made for the token."""
+    ports = ports_of(cloud, token)
     rows = cloud.pages("compute", "/servers/detail", "servers", name=f"-{words.suffix(token)}$")
     found = {row["id"]: row for row in rows if _is_of(row, token)}
-    owners = [port["device_id"] for port in ports_of(cloud, token) if port.get("device_id")]
+    owners = [port["device_id"] for port in ports if port.get("device_id")]
     for owner in owners:
         if owner not in found and (row := find(cloud, owner)) is not None and _is_of(row, token):
             found[owner] = row
-    return sorted(
+    ranked = sorted(
         found.values(),
         key=lambda row: (row["id"] not in owners, row.get("status") == "ERROR", row.get("created") or "", row["id"]),
     )
+    return ranked, ports
 
 
 def ports_of(cloud: Cloud, token: uuid.UUID) -> list[Row]:

@@ -87,6 +87,8 @@ class OpenStackOptions(ProviderOptions):
     volume_type: str | None = None
     volume_availability_zone: str | None = None
     config_drive: bool = False
+    rehearses: bool = False
+    """Whether playbooks are rehearsed (模拟执行), because the worker cannot log into the servers."""
 
     connect_timeout_s: float = Field(default=10.0, gt=0)
     read_timeout_s: float = Field(default=60.0, gt=0)

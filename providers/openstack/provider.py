@@ -88,6 +88,7 @@ class OpenStackProvider(
     def __init__(self, options: OpenStackOptions, *, backend: str) -> None:
         self.options = options
         self.backend = backend
+        self.rehearses = options.rehearses  # type: ignore[misc]  # told by the installation, not by the driver
         self._cloud = Cloud(options)
         self._catalogue = Catalogue(self._cloud)
         self._claimant = uuid.uuid4().hex
@@ -140,9 +141,10 @@ class OpenStackProvider(
 
     def find_server(self, token: uuid.UUID) -> ServerObservation | None:
         """Return the server of a token; ports or a disk without a server are reported as half-created (ERROR)."""
-        if found := lookup.servers_of(self._cloud, token):
+        found, ports = lookup.servers_and_ports(self._cloud, token)
+        if found:
             return self._observer().server(found[0])
-        if lookup.ports_of(self._cloud, token) or lookup.data_disks_of(self._cloud, token):
+        if ports or lookup.data_disks_of(self._cloud, token):
             return observe.half_created(token)
         return None
 

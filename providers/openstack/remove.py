@@ -24,7 +24,7 @@ def by_ref(cloud: Cloud, ref: str) -> None:
 
 def by_token(cloud: Cloud, token: uuid.UUID) -> None:
     """Remove everything made for the server of a token, as far as the cloud lets go of it by now."""
-    servers = lookup.servers_of(cloud, token)
+    servers, ports = lookup.servers_and_ports(cloud, token)
     for row in servers:
         cloud.remove("compute", f"/servers/{row['id']}")
     for image in lookup.snapshots_of(cloud, token):
@@ -35,7 +35,8 @@ def by_token(cloud: Cloud, token: uuid.UUID) -> None:
     for disk in disks:
         if disk["status"] in _REMOVABLE:
             cloud.remove("volume", f"/volumes/{disk['id']}")
-    ports = lookup.ports_of(cloud, token)
+    if not all(claim.let_go(cloud, port) for port in ports):
+        return
     _remove_groups(cloud, token, [port["id"] for port in ports])
     for port in ports:
         if not claim.is_claim(port):

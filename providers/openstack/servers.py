@@ -87,7 +87,7 @@ def resize(cloud: Cloud, catalogue: Catalogue, ref: str, *, vcpus: int, memory_m
         return
     if status == "RESIZE" or (is_reached and task is None):
         return
-    if status == "ACTIVE" and task is None:
+    if status in _RESTARTING or (status == "ACTIVE" and task != "powering-off"):
         raise _not_now(status)
     if status != "SHUTOFF" or task is not None:
         raise errors.busy(f"server {ref} is {status} ({task})")
