@@ -16,6 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 import cloudmgr
 import cloudmgr.api.audit
 import cloudmgr.api.catalogue
+import cloudmgr.api.certificates
 import cloudmgr.api.exports
 import cloudmgr.api.findings
 import cloudmgr.api.inventory
@@ -31,6 +32,7 @@ import cloudmgr.api.servers
 import cloudmgr.api.sessions
 import cloudmgr.api.subnets
 import cloudmgr.api.users
+import cloudmgr.api.volumes
 from cloudmgr.adapters import migrate, occupancy
 from cloudmgr.http import errors, logging, schema
 from cloudmgr.http.edge import EdgeMiddleware
@@ -54,6 +56,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.quotas.router,
     cloudmgr.api.audit.router,
     cloudmgr.api.servers.router,
+    cloudmgr.api.volumes.router,
+    cloudmgr.api.certificates.router,
     cloudmgr.api.plans.router,
     cloudmgr.api.requests.router,
     cloudmgr.api.playbooks.router,

@@ -64,7 +64,21 @@ RETIRE_EXAMPLE = {
     "purpose": "系统下线",
     "servers": ["019ab6f0-0000-7000-8000-000000000002"],
 }
+VOLUME_EXAMPLE = {
+    "kind": "volume",
+    "project": "019ab6f0-0000-7000-8000-000000000001",
+    "purpose": "数据库扩容",
+    "create": [{"name": "data01", "size_gib": 200, "server": "019ab6f0-0000-7000-8000-000000000002"}],
+}
+SNAPSHOT_EXAMPLE = {
+    "kind": "snapshot",
+    "project": "019ab6f0-0000-7000-8000-000000000001",
+    "purpose": "升级前留底",
+    "create": [{"server": "019ab6f0-0000-7000-8000-000000000002", "name": "before-upgrade"}],
+}
 _EXAMPLES = {
+    "volume": {"summary": "云硬盘", "value": VOLUME_EXAMPLE},
+    "snapshot": {"summary": "快照", "value": SNAPSHOT_EXAMPLE},
     "create": {"summary": "申请", "value": CREATE_EXAMPLE},
     "retire": {"summary": "注销", "value": RETIRE_EXAMPLE},
 }

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlmodel import Session
 
@@ -36,9 +37,10 @@ AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class CertificateView:
-    """A certificate with everything its printable page shows. What the ledger held is in `certificate.server`."""
+    """A certificate with everything its printable page shows. `held` is what the ledger had of the server at its end."""
 
     certificate: DeletionCertificate
+    held: dict[str, Any]
     items: list[CertificateItem]
     server: Server
     project: Project
@@ -90,8 +92,12 @@ def get_certificate(session: Session, actor: Actor, server_id: uuid.UUID) -> Cer
     if certificate is None:
         raise NotFound(N_("There is no such object."))
     request = session.get(ResourceRequest, certificate.request_id) if certificate.request_id else None
+    held = dict(certificate.server)
+    if not actor.may(Action.HOST_READ, organization.path):
+        held.pop("host", None)
     return CertificateView(
         certificate=certificate,
+        held=held,
         items=certificates.items(session, certificate.id),
         server=server,
         project=session.get_one(Project, server.project_id),
