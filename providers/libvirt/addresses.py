@@ -67,7 +67,8 @@ def require_free(session: Session, network: str, addresses: Sequence[FixedAddres
     ours = {str(token)}
     mac = mac_address(token, 0)
     taken = {one.address: one for one in of_network(session, network) if one.server not in ours and one.mac != mac}
-    ranges = _ranges(_descriptions(session, session.call(session.conn.networkLookupByName, network))[0][1])
+    descriptions = _descriptions(session, session.call(session.conn.networkLookupByName, network))
+    ranges = [one for _, description in descriptions[:1] for one in _ranges(description)]
     for fixed in addresses:
         address = _parsed(fixed.address)
         inside = [one for one in ranges if one.version == address.version]

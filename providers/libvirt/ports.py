@@ -31,6 +31,7 @@ _ANSWERS_FROM = 32768
 _SSH = 22
 _V4 = 4
 _HIGHEST = 65535
+_NO_NETWORK = {libvirt.VIR_ERR_NO_NETWORK}
 _NO_FILTER = {libvirt.VIR_ERR_NO_NWFILTER}
 _NO_FILTERS_HERE = {libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED}
 _KEPT = {libvirt.VIR_ERR_NO_NWFILTER, libvirt.VIR_ERR_OPERATION_INVALID, *_NO_FILTERS_HERE}
@@ -59,18 +60,22 @@ def set_rules(
     """
     stages.read(session, domain)
     description = filter_xml(token, rules, options)
-    for flag, card in _cards(session, domain):
+    for _, card in _cards(session, domain):
         bound = card.find("filterref")
         if bound is not None and bound.get("filter") != filter_name(token):
             raise Unsupported(
                 N_("Somebody else filters this server's network card; that filter was left alone."),
-                detail=f"filter {bound.get('filter')}, flag {flag}",
+                detail=f"filter {bound.get('filter')}",
             )
+        _require_filterable(session, card)
     session.change(session.conn.nwfilterDefineXML, description)
-    for flag, card in _cards(session, domain):
-        if card.find("filterref") is None:
-            ET.SubElement(card, "filterref", filter=filter_name(token))
-            session.change(domain.updateDeviceFlags, ET.tostring(card, encoding="unicode"), flag)
+    _bind(session, domain, token)
+
+
+def rebind(session: Session, domain: Any, token: uuid.UUID) -> None:
+    """Bind a server's filter again, if it has one: a snapshot of an earlier time brings back cards without it."""
+    if session.attempt(session.conn.nwfilterLookupByName, filter_name(token), absent=_KEPT) is not None:
+        _bind(session, domain, token)
 
 
 def list_rules(session: Session, domain: Any, token: uuid.UUID) -> list[PortRule]:
@@ -92,6 +97,12 @@ def names(session: Session) -> list[str]:
     """Return the names of every filter cloudmgr made."""
     filters = session.attempt(session.conn.listAllNWFilters, 0, absent=_NO_FILTERS_HERE) or []
     return sorted(name for one in filters if (name := session.call(one.name)).startswith(PREFIX))
+
+
+def passes_filters(network: ET.Element) -> bool:
+    """Tell whether a network's frames pass a Linux bridge of the host: macvtap, SR-IOV and Open vSwitch go past its filters."""
+    virtual = network.find("virtualport")
+    return network.find("bridge") is not None and (virtual is None or virtual.get("type") != "openvswitch")
 
 
 def filter_xml(token: uuid.UUID, rules: Sequence[PortRule], options: LibvirtOptions) -> str:
@@ -197,6 +208,24 @@ def _accept(
 ) -> None:
     rule = ET.SubElement(root, "rule", action="accept", direction=direction, priority=priority)
     ET.SubElement(rule, protocol, attributes)
+
+
+def _bind(session: Session, domain: Any, token: uuid.UUID) -> None:
+    for flag, card in _cards(session, domain):
+        if card.find("filterref") is None:
+            ET.SubElement(card, "filterref", filter=filter_name(token))
+            session.change(domain.updateDeviceFlags, ET.tostring(card, encoding="unicode"), flag)
+
+
+def _require_filterable(session: Session, card: ET.Element) -> None:
+    source = card.find("source")
+    name = source.get("network") if source is not None else None
+    network = name and session.attempt(session.conn.networkLookupByName, name, absent=_NO_NETWORK)
+    if network and not passes_filters(parse(session.call(network.XMLDesc, 0))):
+        raise Unsupported(
+            N_("This server's network does not pass the host's filters; open ports at the network's firewall."),
+            detail=f"network {name}",
+        )
 
 
 def _cards(session: Session, domain: Any) -> list[tuple[int, ET.Element]]:

@@ -197,6 +197,7 @@ class LibvirtProvider(
         """Go back to a snapshot; refused where the server's size was another then (P4)."""
         with self._domain(ref, timeout_s=self.options.slow_timeout_s) as (session, domain):
             snapshots.revert(session, domain, snapshot)
+            ports.rebind(session, domain, parse_ref(ref))
 
     def delete_snapshot(self, ref: str, snapshot: str) -> None:
         """Remove a snapshot; the absent succeeds."""

@@ -249,6 +249,20 @@ class TestPortRules:
         let_in = {(f.get("protocol"), f.get("dstportend")) for f in written.findall("rule/ip[@srcipaddr='10.9.0.0']")}
         assert let_in == {("tcp", "22"), ("icmp", None)}
 
+    @pytest.mark.parametrize(
+        ("network", "passes"),
+        [
+            ("<network><forward mode='nat'/><bridge name='virbr0'/></network>", True),
+            ("<network><forward mode='bridge'/><bridge name='br0'/></network>", True),
+            ("<network><forward mode='bridge'><interface dev='eth0'/></forward></network>", False),
+            ("<network><forward mode='bridge'/><bridge name='o'/><virtualport type='openvswitch'/></network>", False),
+            ("<network><forward mode='hostdev'/></network>", False),
+        ],
+        ids=["nat", "bridge", "macvtap", "openvswitch", "sr-iov"],
+    )
+    def test_networks_that_go_past_the_hosts_filters_are_known(self, network, passes):
+        assert ports.passes_filters(ET.fromstring(network)) is passes
+
 
 class TestVolumeNames:
     @pytest.mark.parametrize("name", ["数据盘", "a/b", "../../etc/passwd", "100%", "x.qcow2", "tab\there", "."])
