@@ -64,6 +64,7 @@ def main() -> None:
         "storage_pool": "cloudmgr-lab",
         "disk_cache": "unsafe",
         "default_network": "lab",
+        "management_sources": ["10.231.0.1/32", "fd42:231::1/128"],
         "zones": [
             {"ref": "lab-aarch64", "arch": "aarch64", "vcpus": 32, "memory_mib": 16384, "disk_gib": 500},
             {"ref": "lab-x86_64", "arch": "x86_64", "vcpus": 32, "memory_mib": 16384, "disk_gib": 500},
