@@ -15,7 +15,7 @@ from typing import Any
 from cloudmgr.domain.messages import N_
 from providers.base import FixedAddress, ImageObservation, NetworkObservation, ServerSpec
 from providers.errors import Busy, InvalidSpec, NoCapacity
-from providers.openstack import claim, lookup, words, zones
+from providers.openstack import claim, errors, lookup, spread, words, zones
 from providers.openstack.catalogue import Catalogue, Flavor
 from providers.openstack.connection import Cloud
 
@@ -43,7 +43,16 @@ def build(cloud: Cloud, catalogue: Catalogue, spec: ServerSpec, token: uuid.UUID
     ports = _ports(cloud, spec, token, claimant, networks)
     disk = _data_disk(cloud, spec, token) if spec.data_disk_gib else None
     server = _description(cloud, spec, token, place, image, flavor, ports, disk)
-    return str(cloud.change("compute", "POST", "/servers", server)["server"]["id"])
+    if spec.spread_group is not None:
+        group = spread.group_for(cloud, spec.spread_group)
+        server["server"]["metadata"][words.GROUP] = group
+        server["os:scheduler_hints"] = {"group": group}
+    try:
+        return str(cloud.change("compute", "POST", "/servers", server)["server"]["id"])
+    except InvalidSpec as error:
+        if spread.is_missing(error):
+            raise errors.busy(error.detail) from error
+        raise
 
 
 def check_addresses(network: NetworkObservation, addresses: Sequence[FixedAddress]) -> None:

@@ -6,7 +6,7 @@ Volumes and public addresses have tokens of their own and outlive the server.
 
 import uuid
 
-from providers.openstack import claim, lookup, words
+from providers.openstack import claim, lookup, spread, words
 from providers.openstack.connection import Cloud
 
 _REMOVABLE = {"available", "error", "error_deleting"}
@@ -17,15 +17,16 @@ def by_ref(cloud: Cloud, ref: str) -> None:
     if (token := words.token_of_half(ref)) is not None:
         by_token(cloud, token)
     elif (row := lookup.find(cloud, ref)) is not None:
-        cloud.remove("compute", f"/servers/{row['id']}")
         if (token := words.token_of(row.get("metadata"))) is not None:
             by_token(cloud, token)
+        cloud.remove("compute", f"/servers/{row['id']}")
 
 
 def by_token(cloud: Cloud, token: uuid.UUID) -> None:
     """Remove everything made for the server of a token, as far as the cloud lets go of it by now."""
     servers, ports = lookup.servers_and_ports(cloud, token)
     for row in servers:
+        spread.forget(cloud, row, {each["id"] for each in servers})
         cloud.remove("compute", f"/servers/{row['id']}")
     for image in lookup.snapshots_of(cloud, token):
         cloud.remove("image", f"/images/{image['id']}")

@@ -7,7 +7,6 @@ from contextlib import closing
 import pytest
 
 from cloudmgr.domain.architectures import Architecture
-from providers.base import PowerState
 from providers.errors import Busy, ProviderError, UnknownOutcome
 from tests.providers.contract import ProviderContract
 from tests.providers.openstack_lab import Wire, foreign_server, opened, options, wired
@@ -95,7 +94,10 @@ class TestContract(ProviderContract):
 
     @classmethod
     def timed_out_read(cls, provider):
-        with wired(cls.state_dir, read_timeout_s=3) as (impatient, wire):
-            with wire.fault("compute", "hang", path=r"/servers/detail"), pytest.raises(ProviderError) as caught:
-                list(impatient.list_servers())
+        with (
+            wired(cls.state_dir, read_timeout_s=3) as (impatient, wire),
+            wire.fault("compute", "hang", path=r"/servers/detail"),
+            pytest.raises(ProviderError) as caught,
+        ):
+            list(impatient.list_servers())
         return caught.value

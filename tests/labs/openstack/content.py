@@ -11,7 +11,10 @@ from pathlib import Path
 import openstack
 
 SECRET = os.environ["SECRET"]
-PORT = {name: int(os.environ[f"{name.upper()}_PORT"]) for name in ("keystone", "nova", "placement", "glance", "neutron", "cinder")}
+PORT = {
+    name: int(os.environ[f"{name.upper()}_PORT"])
+    for name in ("keystone", "nova", "placement", "glance", "neutron", "cinder")
+}
 AUTH_URL = f"http://127.0.0.1:{PORT['keystone']}/v3"
 SERVICES = (
     ("nova", "compute", f"http://127.0.0.1:{PORT['nova']}/v2.1"),
@@ -21,7 +24,12 @@ SERVICES = (
     ("cinder", "volumev3", f"http://127.0.0.1:{PORT['cinder']}/v3/%(project_id)s"),
 )
 FLAVORS = ((1, 512, 1), (2, 768, 1), (1, 1024, 2), (1, 2048, 20), (2, 4096, 40), (4, 8192, 40))  # vCPUs, MiB, GiB
-IMAGES = (("lab-x86_64", "x86_64"), ("lab-aarch64", "aarch64"), ("lab-unsaid", None))
+IMAGES = (
+    ("lab-x86_64", "x86_64"),
+    ("lab-aarch64", "aarch64"),
+    ("lab-unsaid", None),
+    ("lab-loongarch64", "loongarch64"),
+)
 ADDRESSES = {"lab": ("10.64.0.0/16", "fd64::/64"), "lab-other": ("10.65.0.0/24", None)}
 
 
@@ -61,7 +69,9 @@ def catalogue():
 def hypervisors():
     """Fail until every fake host has registered."""
     wanted = int(os.environ["NX86"]) + int(os.environ["NARM"])
-    services = [s for s in connect("admin", "admin").compute.services() if s.binary == "nova-compute" and s.state == "up"]
+    services = [
+        s for s in connect("admin", "admin").compute.services() if s.binary == "nova-compute" and s.state == "up"
+    ]
     if len(services) < wanted:
         sys.exit(1)
 
@@ -140,6 +150,7 @@ def ready():
         "outside": outside.id,
         "networks": {name: demo.network.find_network(name, ignore_missing=False).id for name in ADDRESSES},
         "ports": PORT,
+        "vnc_port": int(os.environ["VNC_PORT"]),
         "mysql_socket": str(here / "run" / "mysql.sock"),
         "services": {kind: url.partition("%")[0].rstrip("/") for _, kind, url in SERVICES},
     }

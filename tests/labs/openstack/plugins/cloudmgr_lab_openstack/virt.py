@@ -17,7 +17,7 @@ NODES = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
 
 class X86Driver(fake.FakeDriver):
     arch = fields.Architecture.X86_64
-    cpu = {"vendor": "Intel", "model": "Cascadelake-Server"}
+    cpu = (("vendor", "Intel"), ("model", "Cascadelake-Server"))
 
     def __init__(self, virtapi, read_only=False):
         super().__init__(virtapi, read_only)
@@ -27,15 +27,15 @@ class X86Driver(fake.FakeDriver):
         found = super().get_available_resource(nodename)
         if found:
             found["uuid"] = str(uuid.uuid5(NODES, nodename))
-            found["cpu_info"] = jsonutils.dumps({**jsonutils.loads(found["cpu_info"]), "arch": self.arch, **self.cpu})
+            found["cpu_info"] = jsonutils.dumps(
+                {**jsonutils.loads(found["cpu_info"]), "arch": self.arch, **dict(self.cpu)}
+            )
         return found
 
     def snapshot(self, context, instance, image_id, update_task_state):
         """Nova's fake leaves the image waiting for its content for ever; this one sends some."""
         update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
-        update_task_state(
-            task_state=task_states.IMAGE_UPLOADING, expected_state=task_states.IMAGE_PENDING_UPLOAD
-        )
+        update_task_state(task_state=task_states.IMAGE_UPLOADING, expected_state=task_states.IMAGE_PENDING_UPLOAD)
         images = glance.API()
         image = images.get(context, image_id)
         metadata = {"name": image["name"], "disk_format": "raw", "container_format": "bare"}
@@ -44,4 +44,4 @@ class X86Driver(fake.FakeDriver):
 
 class AArch64Driver(X86Driver):
     arch = fields.Architecture.AARCH64
-    cpu = {"vendor": "ARM", "model": "Neoverse-N1", "features": ["asimd", "aes"]}
+    cpu = (("vendor", "ARM"), ("model", "Neoverse-N1"))
