@@ -190,11 +190,14 @@ def addresses_of(row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
     told = [address for card in row.get("guest.net") or [] for address in card.ipAddress or []]
     if not told and row.get("guest.ipAddress"):
         told = [row.get("guest.ipAddress")]
-    found = sorted({one for one in map(_address, told) if one is not None}, key=lambda one: (one.version, int(one)))
+    found = sorted(
+        {one for one in map(parsed_address, told) if one is not None}, key=lambda one: (one.version, int(one))
+    )
     return tuple(str(one) for one in found if one.version == 4), tuple(str(one) for one in found if one.version == 6)  # noqa: PLR2004 - IP versions
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def parsed_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address others can reach; none for one of the link or of the machine itself."""
     try:
         found = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

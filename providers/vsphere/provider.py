@@ -5,27 +5,55 @@ sessions (one waits for changes), the ids of clones being made, and nothing that
 """
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from providers.base import (
+    AddressObservation,
+    Changes,
     ImageObservation,
     NetworkObservation,
     Provider,
     ProviderOptions,
+    ResourceObservation,
     ServerObservation,
     ServerSpec,
     SnapshotObservation,
+    VolumeObservation,
+    VolumeSpec,
     ZoneObservation,
 )
-from providers.capabilities import PowerControl, Resizing, Snapshots
-from providers.vsphere import create, errors, inventory, observe, placing, power, remove, resize, servers, snapshots
+from providers.capabilities import (
+    Evidence,
+    FixedAddresses,
+    Incremental,
+    PowerControl,
+    Resizing,
+    Snapshots,
+    Volumes,
+)
+from providers.vsphere import (
+    addresses,
+    create,
+    errors,
+    evidence,
+    inventory,
+    observe,
+    placing,
+    power,
+    remove,
+    resize,
+    servers,
+    snapshots,
+    volumes,
+)
+from providers.vsphere.changes import Watcher
 from providers.vsphere.connection import Connection
 from providers.vsphere.options import VSphereOptions
 
 
-class VSphereProvider(Provider, PowerControl, Resizing, Snapshots):
+class VSphereProvider(Provider, PowerControl, Resizing, Snapshots, Volumes, FixedAddresses, Evidence, Incremental):
     """One vCenter through pyVmomi; options in `VSphereOptions`, words in docs/providers.md."""
 
     name: ClassVar[str] = "vsphere"
@@ -36,6 +64,7 @@ class VSphereProvider(Provider, PowerControl, Resizing, Snapshots):
         self.backend = backend
         self._state_dir = state_dir
         self._connection = Connection(options)
+        self._watcher = Watcher(self._connection, options)
         self._patience = power.Patience()
 
     def __repr__(self) -> str:
@@ -48,6 +77,7 @@ class VSphereProvider(Provider, PowerControl, Resizing, Snapshots):
 
     def close(self) -> None:
         """End the sessions; a later call opens new ones."""
+        self._watcher.close()
         self._connection.close()
 
     def check(self) -> str:
@@ -133,6 +163,48 @@ class VSphereProvider(Provider, PowerControl, Resizing, Snapshots):
     def delete_snapshot(self, ref: str, snapshot: str) -> None:
         """Remove a snapshot; the absent succeeds."""
         snapshots.delete(self._connection, ref, snapshot)
+
+    def create_volume(self, spec: VolumeSpec, token: uuid.UUID) -> VolumeObservation:
+        """Begin to make an empty, thin disk on a datastore of the zone."""
+        return volumes.make(self._connection, self.options, spec, token)
+
+    def find_volume(self, token: uuid.UUID) -> VolumeObservation | None:
+        """Return the volume of a token."""
+        return volumes.find(self._connection, self.options, token)
+
+    def list_volumes(self) -> Iterator[VolumeObservation]:
+        """Yield every disk in the folders for volumes."""
+        return volumes.every(self._connection, self.options)
+
+    def attach_volume(self, ref: str, server: str) -> None:
+        """Give a volume to a server, running or not."""
+        volumes.attach(self._connection, self.options, ref, server)
+
+    def detach_volume(self, ref: str) -> None:
+        """Take a volume from the server that has it."""
+        volumes.detach(self._connection, self.options, ref)
+
+    def delete_volume(self, ref: str) -> None:
+        """Remove a volume; the absent succeeds."""
+        volumes.delete(self._connection, self.options, ref)
+
+    def list_addresses(self, network: str) -> list[AddressObservation]:
+        """Return every address in use on a network, as guests tell and as ours were told."""
+        return addresses.of_network(self._connection, self.options, network)
+
+    def list_resources(self, token: uuid.UUID | None = None) -> list[ResourceObservation]:
+        """Return what is kept for a token, or the volumes no server has."""
+        if token is None:
+            return evidence.without_owner(self._connection, self.options)
+        return evidence.of_token(self._connection, self.options, token)
+
+    def still_there(self, resources: Sequence[ResourceObservation]) -> list[ResourceObservation]:
+        """Ask for each by its own reference."""
+        return evidence.still_there(self._connection, self.options, resources)
+
+    def list_changes(self, cursor: str | None) -> Changes:
+        """Return what changed since the cursor; see `changes.Watcher`."""
+        return self._watcher.changes(cursor)
 
     def _found(self, token: uuid.UUID) -> ServerObservation | None:
         row = servers.row_of(self._connection, str(token))

@@ -5,13 +5,10 @@ Each is a task of the vCenter; while one runs the server is busy, and the caller
 
 import uuid
 from pathlib import Path
-from typing import Any
-
-from pyVmomi import vim
 
 from providers.base import PowerState
 from providers.errors import NotFound
-from providers.vsphere import create, errors, observe, servers, tasks
+from providers.vsphere import create, errors, observe, servers, tasks, volumes
 from providers.vsphere.connection import Connection
 from providers.vsphere.create import Note
 from providers.vsphere.options import VSphereOptions
@@ -49,15 +46,7 @@ def remove(connection: Connection, options: VSphereOptions, state_dir: Path, ref
 def _let_go_of_volumes(connection: Connection, ref: str) -> bool:
     """Take attached volumes off, or they would be destroyed with the machine."""
     row = servers.require(connection, ref, create.PATHS)
-    files = observe.volume_files_of(row)
-    kind = vim.vm.device.VirtualDeviceSpec
-    disks: list[Any] = [one for one in observe.devices_of(row) if isinstance(one, vim.vm.device.VirtualDisk)]
-    held = [disk for disk in disks if disk.backing.fileName in files]
-    change = vim.vm.ConfigSpec(
-        deviceChange=[kind(operation=kind.Operation.remove, device=device) for device in held],
-        extraConfig=create.options_of({observe.VOLUMES: ""}),
-    )
-    return create.reconfigure(connection, row, change)
+    return volumes.release(connection, row, observe.volume_files_of(row))
 
 
 def _remove_claim(connection: Connection, options: VSphereOptions, state_dir: Path, token: uuid.UUID) -> None:

@@ -211,6 +211,7 @@ func (vm *VirtualMachine) configure(spec *types.VirtualMachineConfigSpec) types.
 		}
 		vm.Guest.Net = cards
 		Map.Update(vm, []types.PropertyChange{
+			{Name: "config.changeVersion", Val: vm.Config.ChangeVersion},
 			{Name: "config.hardware.numCPU", Val: vm.Config.Hardware.NumCPU},
 			{Name: "config.hardware.memoryMB", Val: vm.Config.Hardware.MemoryMB},
 			{Name: "summary.config.numCpu", Val: vm.Config.Hardware.NumCPU},
