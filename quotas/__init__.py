@@ -10,7 +10,7 @@ from quotas.limits import LimitChange, set_limits
 from quotas.parts import MAX_AMOUNT, MAX_PARTS, Part
 from quotas.prover import Mismatch, Verification, verify
 from quotas.refusals import Binding, LedgerError, LimitOmitted, QuotaExceeded, RootLimitRequired
-from quotas.reservations import get_reservation, place, post, release, reserve, resize, unplace, void
+from quotas.reservations import adopt, get_reservation, place, post, release, reserve, resize, unplace, void
 from quotas.usage import AccountUsage, Preview, PreviewKey, PreviewLevel, account_usage, preview, tree
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "RootLimitRequired",
     "Verification",
     "account_usage",
+    "adopt",
     "ancestors_of",
     "create_account",
     "format_key",

@@ -65,10 +65,12 @@ def write_movement(
     reservation_id: UUID | None = None,
     along: Sequence[UpdateBase] = (),
     parameters: Mapping[str, Any] | None = None,
+    above_limits: bool = False,
 ) -> None:
     """Apply charges to balances and append their entries, with the changes in `along`, in one round trip if possible.
 
     The tree must be locked and `levels` read after that. `along` are statements whose bound names `parameters` fills.
+    With `above_limits`, growth that passes a limit becomes its overhang: for what stands already, and nothing else.
 
     Raises:
         LedgerError: a guard in the database refused what was decided on. The transaction must be rolled back.
@@ -97,7 +99,7 @@ def write_movement(
         "moved_at": clock.now(),
     }
     connection = session.connection()
-    statements = _statements(connection.dialect.name, tuple(along))
+    statements = _statements(connection.dialect.name, tuple(along), above_limits)
     results = [connection.execute(statement, bound) for statement in statements]
     touched = results[0].one()[0] if connection.dialect.name != "sqlite" else results[0].rowcount
     if touched != len(changes):
@@ -105,14 +107,24 @@ def write_movement(
 
 
 @cache
-def _statements(dialect: str, along: tuple[UpdateBase, ...]) -> list[sa.Executable]:
-    return combined(dialect, [_change_balances(dialect), *along, _append_entries(dialect)])
+def _statements(dialect: str, along: tuple[UpdateBase, ...], above_limits: bool) -> list[sa.Executable]:
+    return combined(dialect, [_change_balances(dialect, above_limits=above_limits), *along, _append_entries(dialect)])
 
 
-def _change_balances(dialect: str) -> UpdateBase:
+def _change_balances(dialect: str, *, above_limits: bool) -> UpdateBase:
     delta = rowset(dialect, "deltas", {"account_id": sa.Uuid(), "key": sa.Text(), "used": _AMOUNT, "reserved": _AMOUNT})
     growth = delta.c.used + delta.c.reserved
     after = BALANCES.c.used + BALANCES.c.reserved + growth
+    if above_limits:
+        return (
+            sa.update(BALANCES)
+            .where(BALANCES.c.account_id == delta.c.account_id, BALANCES.c.key == delta.c.key)
+            .values(
+                used=BALANCES.c.used + delta.c.used,
+                reserved=BALANCES.c.reserved + delta.c.reserved,
+                overhang=sa.case((after > BALANCES.c.limit_amount, after - BALANCES.c.limit_amount), else_=0),
+            )
+        )
     return (
         sa.update(BALANCES)
         .where(

@@ -34,7 +34,7 @@ from quotas.holdings import (
 )
 from quotas.keys import PLACEMENT_DIMENSIONS, Key, normalise_dims
 from quotas.parts import Part, checked, checked_amounts, fingerprint
-from quotas.refusals import QuotaExceeded
+from quotas.refusals import Binding, QuotaExceeded
 
 _HOLDING = (PartState.PENDING, PartState.POSTED)
 
@@ -75,6 +75,60 @@ def reserve(
         along=insertion(session.connection().dialect.name),
         parameters=insertion_parameters(reservation_id, account_id, held, reason=reason, fingerprint=asked),
     )
+
+
+def adopt(
+    session: Session,
+    *,
+    reservation_id: UUID,
+    account_id: UUID,
+    parts: Sequence[Part],
+    reason: str = "",
+    above_limits: bool = False,
+) -> list[Binding]:
+    """Count as used what stands already, all parts in one movement; return the limits that were passed.
+
+    With `above_limits` (an opening balance) it is counted whatever the limits say: what stands above one becomes its
+    overhang, which can only shrink, so that every growth is refused until the account is within its limit again. A part
+    may hold nothing. The same call again changes nothing.
+
+    Raises:
+        QuotaExceeded: some limit has too little left, and `above_limits` is not set; nothing was written.
+        Conflict: the id holds something else already.
+        NotFound: no such account. InvalidInput: impossible amounts or dimensions.
+    """
+    wanted = checked(parts)
+    asked = fingerprint(account_id, wanted)
+    lock_tree(session, account_id)
+    existing = read_fingerprint(session, reservation_id)
+    if existing == asked:
+        return []
+    if existing is not None:
+        raise Conflict(
+            N_("This reservation holds something else already; use a new one."), detail=f"reservation {reservation_id}"
+        )
+    levels = read_levels(session, account_id)
+    held = [HeldPart(part.part_id, PartState.PENDING, part.amounts, part.dims, top=part.top) for part in wanted]
+    charges = [charge for part in held for charge in _difference(levels, None, part)]
+    passed = _passed(levels, charges)
+    if passed and not above_limits:
+        raise QuotaExceeded(passed)
+    write_movement(
+        session,
+        levels,
+        charges,
+        movement="adopt",
+        movement_id=new_id(),
+        reservation_id=reservation_id,
+        along=insertion(session.connection().dialect.name),
+        parameters=insertion_parameters(reservation_id, account_id, held, reason=reason, fingerprint=asked),
+        above_limits=bool(passed),
+    )
+    reservation = read_reservation(session, reservation_id)
+    if reservation is None:
+        raise _no_such_reservation(reservation_id)
+    _move(session, reservation, [(part, replace(part, state=PartState.POSTED)) for part in reservation.parts], "post")
+    return passed
 
 
 def place(
@@ -302,10 +356,13 @@ def _holds(levels: Sequence[Level], part: HeldPart) -> dict[tuple[UUID, Key], tu
 
 
 def _admit(levels: Sequence[Level], charges: Sequence[Charge]) -> None:
-    growth = {balance: used + reserved for balance, (used, reserved) in totals(charges).items()}
-    binding = bindings(levels, growth)
+    binding = _passed(levels, charges)
     if binding:
         raise QuotaExceeded(binding)
+
+
+def _passed(levels: Sequence[Level], charges: Sequence[Charge]) -> list[Binding]:
+    return bindings(levels, {balance: used + reserved for balance, (used, reserved) in totals(charges).items()})
 
 
 def _subtracted(part: HeldPart, given: Mapping[str, int]) -> dict[str, int]:

@@ -34,8 +34,8 @@ class ServerShape(Shape):
     host: str | None
     ipv4: list[str] = Field(examples=[["10.60.0.2"]])
     ipv6: list[str]
-    flavor: str = Field(examples=["8C32G"])
-    image: str = Field(examples=["kylin-v10"])
+    flavor: str | None = Field(examples=["8C32G"])
+    image: str | None = Field(examples=["kylin-v10"])
     vcpus: int
     memory_mib: int
     system_disk_gib: int
@@ -56,6 +56,11 @@ class ServerShape(Shape):
     activated_at: datetime | None
     released_at: datetime | None
     last_seen_at: datetime | None
+    source: str = Field(examples=["built"])
+    resource_type: str = Field(examples=["vm"])
+    counts_quota: bool
+    last_confirmed_at: datetime | None
+    stated: dict[str, Any]
 
 
 def server_shape(row: ServerRow, actor: Actor, translate: Translator) -> dict[str, Any]:
@@ -81,8 +86,8 @@ def server_shape(row: ServerRow, actor: Actor, translate: Translator) -> dict[st
         "host": server.host if actor.may(Action.HOST_READ, organization.path) else None,
         "ipv4": server.ipv4,
         "ipv6": server.ipv6,
-        "flavor": flavor.name,
-        "image": image.name,
+        "flavor": flavor.name if flavor else None,
+        "image": image.name if image else None,
         "vcpus": server.vcpus,
         "memory_mib": server.memory_mib,
         "system_disk_gib": server.system_disk_gib,
@@ -111,4 +116,9 @@ def server_shape(row: ServerRow, actor: Actor, translate: Translator) -> dict[st
         "activated_at": server.activated_at,
         "released_at": server.released_at,
         "last_seen_at": server.last_seen_at,
+        "source": server.source,
+        "resource_type": server.resource_type,
+        "counts_quota": server.counts_quota,
+        "last_confirmed_at": server.last_confirmed_at,
+        "stated": server.stated,
     }

@@ -61,6 +61,7 @@ class Action(StrEnum):
     AUDIT_READ = "audit.read"
     AUDIT_READ_OWN = "audit.read_own"
     INVENTORY_EXPORT = "inventory.export"
+    INVENTORY_IMPORT = "inventory.import"
     EXPORTS_READ = "exports.read"
 
 
@@ -82,8 +83,9 @@ ROLE_ACTIONS: Mapping[Role, frozenset[Action]] = {
         Action.USER_READ,
         Action.FINDING_READ,
         Action.FINDING_DECIDE,
+        Action.INVENTORY_IMPORT,
     },
-    Role.QUOTA_ADMIN: _READ_OWN | {Action.QUOTA_WRITE, Action.CAPACITY_READ},
+    Role.QUOTA_ADMIN: _READ_OWN | {Action.QUOTA_WRITE, Action.CAPACITY_READ, Action.INVENTORY_IMPORT},
     Role.CITY_APPROVER: _READ_OWN | {Action.REQUEST_DECIDE, Action.CAPACITY_READ, Action.PERSONAL_READ},
     Role.TECHNICAL_APPROVER: _READ_OWN
     | {
@@ -106,6 +108,7 @@ ROLE_ACTIONS: Mapping[Role, frozenset[Action]] = {
         Action.FINDING_READ,
         Action.FINDING_DECIDE,
         Action.HOST_READ,
+        Action.INVENTORY_IMPORT,
     },
     Role.SECURITY_ADMIN: _COMMON | {Action.USER_READ, Action.ROLE_WRITE},
     Role.AUDIT_ADMIN: _READ_OWN

@@ -82,6 +82,13 @@ RESTORABLE = frozenset({"vcpus", "memory_mib", "power"})
 """Fields that can be put back at a backend; names, images and networks are nobody's to change from here."""
 
 
+class ResourceType(StrEnum):
+    """What stands there."""
+
+    VM = "vm"
+    BAREMETAL = "baremetal"
+
+
 class ServerSource(StrEnum):
     """How a server came into the ledger."""
 

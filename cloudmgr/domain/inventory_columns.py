@@ -75,6 +75,10 @@ LONG_TERM = ("长期使用", "Long-term")
 """Told in the remarks of a server whose lease has no end; the date itself stays empty."""
 REHEARSED = ("模拟执行", "Rehearsal")
 """Told in the remarks of a server whose playbook was rehearsed: nothing was configured."""
+CONFIRMED = ("人工确认", "Confirmed by hand")
+"""Told in the remarks, with the day, of a row that a person last confirmed."""
+UNMANAGED = ("未纳管", "Not in the ledger")
+"""Told in the remarks of a server that a cloud shows and nobody owns."""
 
 
 @dataclass(frozen=True, slots=True)

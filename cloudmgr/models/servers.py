@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
 from cloudmgr.domain.architectures import Architecture, CpuFamily
-from cloudmgr.domain.findings import ServerSource
+from cloudmgr.domain.findings import ResourceType, ServerSource
 from cloudmgr.domain.phases import Environment, PurposeKind, ServerPhase, Spread
 from cloudmgr.models.base import Row, json_field, made_at, one_of
 
@@ -25,6 +25,7 @@ class Server(Row, table=True):
         one_of("purpose_kind", PurposeKind),
         one_of("spread", Spread),
         one_of("source", ServerSource),
+        one_of("resource_type", ResourceType),
         sa.CheckConstraint(
             "source <> 'built' OR (flavor_id IS NOT NULL AND image_id IS NOT NULL)", name="built_from_something"
         ),
@@ -103,6 +104,11 @@ class Server(Row, table=True):
     intended_since: datetime | None = None
     last_confirmed_at: datetime | None = None
     """When a person last said that a server kept by hand is as written; apart from what a backend reports."""
+    resource_type: str = Field(default=ResourceType.VM.value, max_length=16)
+    counts_quota: bool = True
+    """False: kept by hand and chosen not to count; its part of the reservation holds nothing."""
+    stated: dict[str, Any] = json_field(dict)
+    """What a person said of a server that no image or backend tells: os_name, os_version, platform, datacenter, remark."""
     updated_at: datetime = made_at()
 
 

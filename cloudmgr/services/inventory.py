@@ -4,6 +4,7 @@
 closes; `exports.finish` settles. No answer is ever held in memory as a whole.
 """
 
+import itertools
 import re
 import uuid
 from collections.abc import Generator, Iterator
@@ -24,12 +25,13 @@ from cloudmgr.models import Organization
 from cloudmgr.services import exports, inventory_formats
 from cloudmgr.services.inputs import Id, Input, Moment, Text
 from cloudmgr.services.inventory_formats import MEDIA_TYPES, Chunk, CsvWriter, JsonlWriter, JsonWriter, Line, Writer
-from cloudmgr.services.inventory_rows import Sight, values
-from cloudmgr.store import inventory, organizations, servers
+from cloudmgr.services.inventory_rows import Sight, unmanaged_values, values
+from cloudmgr.store import discovery, inventory, organizations, servers
 
-NOT_COLLECTED = ("unmanaged",)
+NOT_COLLECTED: tuple[str, ...] = ()
 """What may be asked for by `include` and is not gathered by this release: told beside the answer, never as an empty fact."""
-_INCLUDES = ("retired", *NOT_COLLECTED)
+_INCLUDES = ("retired", "unmanaged")
+_PIECE = 500
 _UNSAFE_IN_NAMES = re.compile(r'[\x00-\x1f\\/:*?"<>|\s]+')
 _NOT_ASCII = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -132,7 +134,21 @@ def chunks(session: Session, job: InventoryJob) -> Generator[Chunk, None, None]:
     """Yield the file of an export that was begun. Reads one moment; the session must serve nothing else meanwhile."""
     with closing(inventory.pieces(session, paths=job.paths, include_retired="retired" in job.includes)) as found:
         lines: Iterator[list[Line]] = ([values(row, job.sight) for row in piece] for piece in found)
-        yield from inventory_formats.chunks(_writer(job), lines)
+        yield from inventory_formats.chunks(_writer(job), itertools.chain(lines, _unmanaged(session, job)))
+
+
+def _unmanaged(session: Session, job: InventoryJob) -> Iterator[list[Line]]:
+    """Yield what stands at clouds and nobody owns, in pieces, after all that somebody does: by cloud and name.
+
+    Who sees the whole city sees all of it; who sees a subtree, what stands at clouds that are owned there.
+    """
+    if "unmanaged" not in job.includes:
+        return
+    root = organizations.root(session)
+    sees_all = any((root.path if root else "/").startswith(path) for path in job.paths)
+    found = discovery.unmanaged_rows(session, paths=None if sees_all else job.paths)
+    while piece := [unmanaged_values(seen, backend, job.sight) for seen, backend in itertools.islice(found, _PIECE)]:
+        yield piece
 
 
 def _writer(job: InventoryJob) -> Writer:
@@ -207,9 +223,12 @@ def _includes(text: str) -> tuple[str, ...]:
 
 def _sight(session: Session, actor: Actor, command: InventoryExport, language: str) -> Sight:
     municipal = inventory.municipal(session)
+    root = organizations.root(session)
+    host_paths = (*actor.scope(Action.HOST_READ), *actor.scope(Action.EXPORTS_READ))
     return Sight(
         language=language,
-        host_paths=(*actor.scope(Action.HOST_READ), *actor.scope(Action.EXPORTS_READ)),
+        host_paths=host_paths,
+        sees_all_hosts=(root.path if root else "/").startswith(host_paths),
         personal_paths=tuple(actor.scope(Action.PERSONAL_REVEAL)) if command.reveal else (),
         municipal=(municipal.code, municipal.name) if municipal else None,
     )

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cloudmgr.domain import units
+from cloudmgr.domain import clock, units
 from cloudmgr.domain.architectures import CpuFamily
 from cloudmgr.domain.cells import LIST_SEPARATOR
-from cloudmgr.domain.inventory_columns import LONG_TERM, REHEARSED, word
+from cloudmgr.domain.findings import ServerSource
+from cloudmgr.domain.inventory_columns import BY_KEY, CONFIRMED, LONG_TERM, REHEARSED, UNMANAGED, word
 from cloudmgr.domain.masking import mask_name, mask_phone
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.domain.port_rules import port_text
+from cloudmgr.models import Backend, ObservedServer
 
 _STATES: Mapping[str, str] = {
     "running": "running",
@@ -40,6 +42,8 @@ class Sight:
     personal_paths: tuple[str, ...] = ()
     municipal: tuple[str, str] | None = None
     """Code and name of the city's own level: the division of what belongs to no district."""
+    sees_all_hosts: bool = False
+    """Whether hosts show of what belongs to no organization."""
 
 
 def values(row: Any, sight: Sight) -> dict[str, Any]:
@@ -50,7 +54,7 @@ def values(row: Any, sight: Sight) -> dict[str, Any]:
     owner_phone = row.owner_phone or row.project_owner_phone
     return {
         "resource_id": row.resource_no,
-        "resource_type": "vm",
+        "resource_type": row.resource_type,
         "name": row.name,
         "status": _status(row),
         "org_code": row.uscc or row.organization_code,
@@ -66,9 +70,9 @@ def values(row: Any, sight: Sight) -> dict[str, Any]:
         "is_classified": row.is_classified,
         "env": row.env,
         "purpose": row.purpose_kind,
-        "cloud_platform": row.backend,
+        "cloud_platform": row.backend or row.stated.get("platform"),
         "cloud_vendor": row.vendor,
-        "datacenter": row.datacenter,
+        "datacenter": row.datacenter or row.stated.get("datacenter"),
         "az": row.zone,
         "resource_pool": _pool(row),
         "host": row.host if row.path.startswith(sight.host_paths) else None,
@@ -89,10 +93,10 @@ def values(row: Any, sight: Sight) -> dict[str, Any]:
         "data_disk_gib": row.data_disk_gib,
         "storage_gib": row.system_disk_gib + row.data_disk_gib,
         "storage_class": None,
-        "os_name": row.os_name,
-        "os_version": row.os_version,
+        "os_name": row.os_name or row.stated.get("os_name"),
+        "os_version": row.os_version or row.stated.get("os_version"),
         "kernel": _known(row.guest.get("kernel")),
-        "image_id": f"{row.image}@{row.os_version}",
+        "image_id": f"{row.image}@{row.os_version}" if row.image else None,
         "image_digest": row.image_digest,
         "cpu_avg_30d": None,
         "cpu_peak_30d": None,
@@ -111,9 +115,38 @@ def values(row: Any, sight: Sight) -> dict[str, Any]:
         "ops_vendor": row.ops_vendor,
         "backup_policy": None,
         "last_seen_at": row.last_seen_at,
-        "source": "collected",
+        "source": "entered" if row.source == ServerSource.MANUAL else "collected",
         "remark": _remark(row, sight.language),
     }
+
+
+def unmanaged_values(seen: ObservedServer, backend: Backend, sight: Sight) -> dict[str, Any]:
+    """Return the line of a server that a backend shows and nobody owns: what only a ledger knows is None."""
+    disks = (seen.system_disk_gib, seen.data_disk_gib)
+    known = {
+        "resource_type": "vm",
+        "name": seen.name,
+        "status": _STATES.get(seen.power, "abnormal"),
+        "cloud_platform": backend.name,
+        "cloud_vendor": backend.vendor,
+        "datacenter": backend.datacenter,
+        "az": seen.zone_ref,
+        "host": seen.host if sight.sees_all_hosts else None,
+        "ipv4": _addresses(seen.ipv4),
+        "ipv6": _addresses(seen.ipv6),
+        "public_ip": [],
+        "arch": seen.arch,
+        "vcpu": seen.vcpus,
+        "memory_gib": None if seen.memory_mib is None else _whole(units.mib_to_gib(seen.memory_mib)),
+        "system_disk_gib": seen.system_disk_gib,
+        "data_disk_gib": seen.data_disk_gib,
+        "storage_gib": None if None in disks else sum(filter(None, disks)),
+        "image_id": seen.image,
+        "last_seen_at": seen.last_seen_at,
+        "source": "collected",
+        "remark": word(UNMANAGED, sight.language),
+    }
+    return dict.fromkeys(BY_KEY) | known
 
 
 def _division(row: Any, sight: Sight) -> tuple[str, str]:
@@ -177,5 +210,9 @@ def _whole(value: float) -> float:
 def _remark(row: Any, language: str) -> str | None:
     notes = [word(LONG_TERM, language)] if row.lease_long_term else []
     notes += [word(REHEARSED, language)] if row.rehearsed else []
-    notes += [row.purpose] if row.purpose else []
+    if row.last_confirmed_at is not None:
+        day = row.last_confirmed_at.astimezone(clock.SHANGHAI).date().isoformat()
+        notes.append(f"{word(CONFIRMED, language)} {day}")
+    if row.stated.get("remark") or row.purpose:
+        notes.append(row.stated.get("remark") or row.purpose)
     return "；".join(notes) if notes else None

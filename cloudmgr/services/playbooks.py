@@ -15,6 +15,7 @@ from cloudmgr.adapters.catalogue import CatalogueEntry
 from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import Conflict, Hidden, InvalidInput, NotFound
 from cloudmgr.domain.events import Event
+from cloudmgr.domain.findings import ServerSource
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.labels import SERVER_PHASES, word
 from cloudmgr.domain.messages import N_
@@ -120,6 +121,12 @@ def _standing(session: Session, actor: Actor, index: int, server_id: uuid.UUID) 
         raise InvalidInput(N_("There is no such server."), field=f"servers[{index}]")
     require(actor, Action.PLAYBOOK_RUN, row[2].path, see=Action.SERVER_READ)
     server = row[0]
+    if server.source != ServerSource.BUILT:
+        raise Conflict(
+            N_("Server {name} was not built here: nothing of ours can log in to it, so no playbook runs on it."),
+            field=f"servers[{index}]",
+            name=server.name,
+        )
     if server.phase not in (ServerPhase.ACTIVE, ServerPhase.FAILED) or server.native_ref is None:
         raise Conflict(
             N_("Server {name} is {phase}; a playbook runs on servers that stand."),

@@ -35,7 +35,7 @@ _SERVER = (
     "resource_no", "name", "phase", "state", "env", "purpose_kind", "network_zone", "arch", "cpu_family", "cpu_model",
     "vcpus", "memory_mib", "system_disk_gib", "data_disk_gib", "image_digest", "is_xinchuang", "host", "ipv4", "ipv6",
     "guest", "rehearsed", "owner_name", "owner_phone", "lease_start", "lease_end", "lease_long_term", "built_at",
-    "activated_at", "released_at", "last_seen_at",
+    "activated_at", "released_at", "last_seen_at", "source", "resource_type", "stated", "last_confirmed_at",
 )  # fmt: skip
 
 _PORT = (
@@ -137,7 +137,7 @@ def _query(paths: Sequence[str], *, include_retired: bool, collation: str | None
         .select_from(Server)
         .join(Project, col(Server.project_id) == col(Project.id))
         .join(Organization, col(Server.organization_id) == col(Organization.id))
-        .join(Image, col(Server.image_id) == col(Image.id))
+        .join(Image, col(Server.image_id) == col(Image.id), isouter=True)
         .join(ResourceRequest, col(Server.request_id) == col(ResourceRequest.id))
         .join(_district, col(Organization.district_id) == _district.id, isouter=True)
         .join(_administrator, col(_district.administered_by_id) == _administrator.id, isouter=True)

@@ -23,7 +23,7 @@ from cloudmgr.models import (
 )
 from cloudmgr.store import paging
 
-ServerRow = tuple[Server, Project, Organization, Flavor, Image, Zone | None, Backend | None]
+ServerRow = tuple[Server, Project, Organization, Flavor | None, Image | None, Zone | None, Backend | None]
 
 
 def _wide() -> Any:
@@ -31,8 +31,8 @@ def _wide() -> Any:
         sa.select(Server, Project, Organization, Flavor, Image, Zone, Backend)
         .join(Project, col(Server.project_id) == col(Project.id))
         .join(Organization, col(Server.organization_id) == col(Organization.id))
-        .join(Flavor, col(Server.flavor_id) == col(Flavor.id))
-        .join(Image, col(Server.image_id) == col(Image.id))
+        .join(Flavor, col(Server.flavor_id) == col(Flavor.id), isouter=True)
+        .join(Image, col(Server.image_id) == col(Image.id), isouter=True)
         .join(Zone, col(Server.zone_id) == col(Zone.id), isouter=True)
         .join(Backend, col(Server.backend_id) == col(Backend.id), isouter=True)
     )
@@ -177,7 +177,7 @@ def snapshot(session: Session, server: Server) -> dict[str, Any]:
     row = wide(session, server.id)
     if row is None:
         return {}
-    _, project, organization, flavor, image, zone, backend = row
+    organization = row[2]
     district = session.get(Organization, organization.district_id) if organization.district_id else None
     requests = {
         request.id: request.number
@@ -185,22 +185,31 @@ def snapshot(session: Session, server: Server) -> dict[str, Any]:
             select(ResourceRequest).where(col(ResourceRequest.id).in_([server.request_id, server.retire_request_id]))
         )
     }
+    release_no = requests.get(server.retire_request_id) if server.retire_request_id else None
+    return snapshot_of(row, district, request_no=requests.get(server.request_id), release_no=release_no)
+
+
+def snapshot_of(
+    row: ServerRow, district: Organization | None, *, request_no: str | None, release_no: str | None = None
+) -> dict[str, Any]:
+    """Return what the inventory shows of a server whose surroundings are at hand."""
+    server, project, organization, flavor, image, zone, backend = row
     plain = server.model_dump(
         mode="json", exclude={"ssh_keys", "variables", "tried_zones", "failure", "updated_at", "reservation_id"}
     )
     return plain | {
-        "request_no": requests.get(server.request_id),
-        "release_no": requests.get(server.retire_request_id) if server.retire_request_id else None,
-        "flavor": flavor.name,
-        "image": image.name,
-        "os_name": image.os_name,
-        "os_version": image.os_version,
-        "os_is_xinchuang": image.os_is_xinchuang,
+        "request_no": request_no,
+        "release_no": release_no,
+        "flavor": flavor.name if flavor else None,
+        "image": image.name if image else None,
+        "os_name": image.os_name if image else server.stated.get("os_name"),
+        "os_version": image.os_version if image else server.stated.get("os_version"),
+        "os_is_xinchuang": image.os_is_xinchuang if image else None,
         "zone": zone.name if zone else None,
         "zone_title": zone.title if zone else None,
-        "backend": backend.name if backend else None,
+        "backend": backend.name if backend else server.stated.get("platform"),
         "backend_vendor": backend.vendor if backend else None,
-        "datacenter": backend.datacenter if backend else None,
+        "datacenter": backend.datacenter if backend else server.stated.get("datacenter"),
         "organization_code": organization.code,
         "organization_name": organization.name,
         "organization_path": organization.path,

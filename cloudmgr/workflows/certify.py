@@ -23,6 +23,7 @@ from cloudmgr.services import audit, snapshots
 from cloudmgr.store import certificates, requests, servers, volumes
 from cloudmgr.workflows import facts, public_ips
 from cloudmgr.workflows.facts import SYSTEM
+from cloudmgr.workflows.locate import ref_of
 from cloudmgr.workflows.runtime import runtime
 from providers.base import ResourceKind
 from providers.errors import Remedy
@@ -49,7 +50,7 @@ def begin(session: Session, server_id: str, number: int) -> dict[str, Any] | Non
         message = Message(N_("{name} is being retired."), {"name": server.name})
         facts.tell(session, request, server, "retire", number, message)
     if server.backend_id is None:
-        return {"backend": None, "public_ips": [], "volumes": []}
+        return {"backend": None, "ref": None, "public_ips": [], "volumes": []}
     if certificates.of_server(session, server.id, lock=True) is None:
         held = servers.snapshot(session, server)
         certificate = DeletionCertificate(
@@ -63,6 +64,7 @@ def begin(session: Session, server_id: str, number: int) -> dict[str, Any] | Non
         certificates.add(session, certificate)
     return {
         "backend": servers.backend_name(session, server.backend_id),
+        "ref": ref_of(server),
         "public_ips": public_ips.tokens_of(session, server.id),
         "volumes": _part_with_volumes(session, server, request),
     }

@@ -1,6 +1,7 @@
 """Switching one server: the call, then what the backend says of it."""
 
 import uuid
+from typing import Any
 
 from dbos import DBOS
 from sqlmodel import Session
@@ -13,6 +14,7 @@ from cloudmgr.models import Backend, Organization
 from cloudmgr.services import audit
 from cloudmgr.store import servers
 from cloudmgr.workflows import facts, provision
+from cloudmgr.workflows.locate import ref_of
 from cloudmgr.workflows.outcomes import Outcome, attempt
 from cloudmgr.workflows.runtime import runtime
 from cloudmgr.workflows.steps import call, pause, write
@@ -37,23 +39,23 @@ def power_server(server_id: str, action: str, asked_by: str) -> bool:
         if done["ok"] or done["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
             break
         pause(number)
-    seen = _settle(server_id, where["backend"], where["ref"], action) if where and done["ok"] else {"ok": False}
+    seen = _settle(server_id, where, action) if where and done["ok"] else {"ok": False}
     if done["ok"] and not _is(seen, _WANTED[action]):
         done = {"ok": False, "code": "not_settled"}
     write("power_end", _note, server_id, action, asked_by, done, seen)
     return bool(done["ok"])
 
 
-def _settle(server_id: str, backend: str, ref: str, action: str) -> Outcome:
+def _settle(server_id: str, where: dict[str, Any], action: str) -> Outcome:
     """Ask until the server is as wanted; a guest that overhears the power button is asked again, then cut off."""
     seen: Outcome = {"ok": False}
     for number in range(SETTLE_TRIES):
-        seen = call("settle", provision.look, server_id, backend)
+        seen = call("settle", provision.look, server_id, where["backend"], where["imported"])
         if _is(seen, _WANTED[action]):
             break
         pause(min(number, 3))
         if action == "stop" and number % PRESS_EVERY == PRESS_EVERY - 1:
-            call("press_again", _switch, backend, ref, action)
+            call("press_again", _switch, where["backend"], where["ref"], action)
     return seen
 
 
@@ -61,14 +63,15 @@ def _is(seen: Outcome, power: str) -> bool:
     return bool(seen["ok"] and seen["result"] and seen["result"]["power"] == power)
 
 
-def _where(session: Session, server_id: str, action: str) -> dict[str, str] | None:
+def _where(session: Session, server_id: str, action: str) -> dict[str, Any] | None:
     """Note what is intended, so that a look which sees the result does not take it for drift; return where it is."""
     server = servers.get(session, uuid.UUID(server_id), lock=True)
     if server is None or server.native_ref is None or server.backend_id is None:
         return None
     server.intended_power, server.intended_since = _WANTED[action], clock.now()
     session.add(server)
-    return {"backend": session.get_one(Backend, server.backend_id).name, "ref": server.native_ref}
+    backend = session.get_one(Backend, server.backend_id).name
+    return {"backend": backend, "ref": server.native_ref, "imported": ref_of(server)}
 
 
 def _switch(backend: str, ref: str, action: str) -> Outcome:

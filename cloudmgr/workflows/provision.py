@@ -13,6 +13,7 @@ from cloudmgr.adapters import ansible
 from cloudmgr.domain.architectures import Architecture
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.workflows import facts, next_address, openings
+from cloudmgr.workflows.locate import locate
 from cloudmgr.workflows.outcomes import Outcome, attempt, observed
 from cloudmgr.workflows.runtime import runtime
 from cloudmgr.workflows.steps import call, pause, write
@@ -161,9 +162,9 @@ def _await_running(server_id: str, placed: dict[str, Any]) -> Outcome:
         DBOS.sleep(min(settings.boot_poll_s * (1 + misses // 20), 15))
 
 
-def look(server_id: str, backend: str) -> Outcome:
-    """Return the server as the backend sees it, found by its token."""
-    return attempt(lambda: observed(runtime().provider(backend).find_server(uuid.UUID(server_id))))
+def look(server_id: str, backend: str, ref: str | None = None) -> Outcome:
+    """Return the server as the backend sees it, found by its token, or an imported one by its reference."""
+    return attempt(lambda: observed(locate(runtime().provider(backend), server_id, ref)))
 
 
 def _undo(server_id: str, placed: dict[str, Any]) -> bool:
@@ -183,18 +184,20 @@ def remove(server_id: str, backend: str, tries: int) -> bool:
     return False
 
 
-def delete(server_id: str, backend: str) -> Outcome:
-    """Delete what has the token, here too what playbook runs remember of it; the result says whether nothing is left."""
+def delete(server_id: str, backend: str, ref: str | None = None) -> Outcome:
+    """Delete what has the token (of an imported server: the reference), here too what playbook runs remember of it.
+
+    The result says whether nothing is left.
+    """
 
     def deed() -> bool:
         provider = runtime().provider(backend)
-        token = uuid.UUID(server_id)
-        found = provider.find_server(token)
+        found = locate(provider, server_id, ref)
         if found is not None:
             provider.delete_server(found.ref)
-        is_gone = found is None or provider.find_server(token) is None
+        is_gone = found is None or locate(provider, server_id, ref) is None
         if is_gone:
-            ansible.forget_server(runtime().work_dir, token)
+            ansible.forget_server(runtime().work_dir, uuid.UUID(server_id))
         return is_gone
 
     return attempt(deed)

@@ -45,7 +45,7 @@ def _retire(server_id: str, number: int) -> bool:
 def _clear(server_id: str, where: dict[str, Any], number: int) -> bool:
     """Leave nothing of the server at its backend; True when the backend says so of every piece."""
     backend = where["backend"]
-    found = _until(lambda: call("evidence", evidence.gather, server_id, backend))
+    found = _until(lambda: call("evidence", evidence.gather, server_id, backend, where["ref"]))
     if not found["ok"]:
         write("retire_waits", certify.waits, server_id, number, found)
         return False
@@ -55,8 +55,8 @@ def _clear(server_id: str, where: dict[str, Any], number: int) -> bool:
         write("retire_waits", certify.waits, server_id, number, parted)
         return False
     for tries in range(TRIES):
-        done = call("delete", provision.delete, server_id, backend)
-        seen = call("ask", evidence.ask, server_id, backend, left) if done["ok"] else done
+        done = call("delete", provision.delete, server_id, backend, where["ref"])
+        seen = call("ask", evidence.ask, server_id, backend, left, where["ref"]) if done["ok"] else done
         left = write("checked", certify.checked, server_id, seen)
         if not left:
             return True

@@ -19,6 +19,7 @@ from cloudmgr.store import requests, servers
 from cloudmgr.store import volumes as store
 from cloudmgr.workflows import facts
 from cloudmgr.workflows.facts import SYSTEM
+from cloudmgr.workflows.locate import ref_of
 from cloudmgr.workflows.outcomes import Outcome
 from cloudmgr.workflows.work import Tally, item
 
@@ -152,7 +153,7 @@ def _where(session: Session, snapshot: Snapshot) -> dict[str, Any] | None:
 
 def _place(session: Session, server: Server) -> dict[str, Any]:
     name = servers.backend_name(session, server.backend_id) if server.backend_id else ""
-    return {"backend": name, "ref": server.native_ref, "server": str(server.id)}
+    return {"backend": name, "ref": server.native_ref, "server": str(server.id), "imported": ref_of(server)}
 
 
 def _server(session: Session, snapshot: Snapshot) -> Server:

@@ -38,7 +38,11 @@ def revert_snapshot(snapshot_id: str, request_id: str, number: int) -> bool:
     if where is None:
         return False
     done = pursue("snapshot_revert", revert, snapshot_id, where)
-    seen: Outcome = call("snapshot_look", provision.look, where["server"], where["backend"]) if done["ok"] else done
+    seen: Outcome = (
+        call("snapshot_look", provision.look, where["server"], where["backend"], where["imported"])
+        if done["ok"]
+        else done
+    )
     write("snapshot_reverted", facts.reverted, snapshot_id, request_id, number, done, seen)
     return bool(done["ok"])
 

@@ -139,7 +139,8 @@ def page(words: Words, view: RequestView, *, may_read_personal: bool) -> Request
             phase=server.phase,
             addresses=phrases.addresses(server),
             zone=(zone.title or zone.name) if zone else "",
-            size=f"{flavor.name}" + (f" + {server.data_disk_gib} GiB" if server.data_disk_gib else ""),
+            size=(flavor.name if flavor else phrases.size(server))
+            + (f" + {server.data_disk_gib} GiB" if server.data_disk_gib else ""),
             rehearsed=server.rehearsed,
             failure=phrases.failure(words, server.failure),
         )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from cloudmgr.models import Flavor, Image, Server
 from cloudmgr.services.servers import Handover, HandoverLine, Reminder, ServerRow
 from web import formats
 from web.presenters import words as phrases
@@ -120,7 +121,7 @@ def line(words: Words, row: ServerRow) -> ServerLine:
         phase=server.phase,
         state=server.state,
         addresses=phrases.addresses(server),
-        size=flavor.name,
+        size=flavor.name if flavor else phrases.size(server),
         arch=server.arch,
         cpu_family=server.cpu_family,
         lease=phrases.lease(words, server.lease_end, long_term=server.lease_long_term),
@@ -153,9 +154,9 @@ def page(words: Words, row: ServerRow, *, may_read_personal: bool, may_know_host
         network_zone=server.network_zone,
         resource_no=server.resource_no,
         lease=phrases.lease(words, server.lease_end, long_term=server.lease_long_term),
-        flavor=f"{flavor.name} ({phrases.size(server)})" if flavor.name != phrases.size(server) else flavor.name,
+        flavor=_size(server, flavor),
         disk=disk,
-        image=image.title,
+        image=_system(server, image),
         arch=server.arch,
         cpu=_processor(words, server.cpu_family, server.cpu_model),
         is_xinchuang=server.is_xinchuang,
@@ -204,11 +205,23 @@ def _delivered(each: HandoverLine) -> DeliveredServer:
         ipv6=" ".join(server.ipv6),
         gateway=each.network.gateway_v4 if each.network else None,
         network_zone=server.network_zone,
-        system=f"{image.title} ({server.arch})",
-        size=flavor.name,
+        system=f"{_system(server, image)} ({server.arch})",
+        size=flavor.name if flavor else phrases.size(server),
         login_user=each.login_user,
         command=f"ssh {each.login_user}@{address}" if address else "",
     )
+
+
+def _size(server: Server, flavor: Flavor | None) -> str:
+    size = phrases.size(server)
+    return size if flavor is None or flavor.name == size else f"{flavor.name} ({size})"
+
+
+def _system(server: Server, image: Image | None) -> str:
+    """Return the image's title; of a server that came by import or by hand, the system that was stated."""
+    if image is not None:
+        return image.title
+    return " ".join(str(server.stated[key]) for key in ("os_name", "os_version") if server.stated.get(key))
 
 
 def _processor(words: Words, family: str, model: str) -> str:

@@ -34,7 +34,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=500), nullable=False),
         sa.Column("detail", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.CheckConstraint(
-            "event IN ('session.login', 'session.logout', 'session.expire', 'access.deny', 'user.password', 'user.create', 'user.update', 'user.lock', 'user.unlock', 'role.grant', 'role.revoke', 'organization.create', 'organization.update', 'project.create', 'project.update', 'ssh_key.add', 'ssh_key.remove', 'flavor.write', 'image.write', 'backend.write', 'backend.check', 'backend.sync', 'backend.away', 'backend.back', 'finding.alarm', 'finding.decide', 'finding.restore', 'zone.write', 'network.write', 'address.write', 'ports.write', 'public_ip.assign', 'public_ip.release', 'quota.set', 'quota.verify', 'audit.verify', 'request.save', 'request.submit', 'request.withdraw', 'request.approve', 'request.return', 'request.reject', 'request.retry', 'request.fulfil', 'vm.place', 'vm.create', 'vm.activate', 'vm.fail', 'vm.start', 'vm.stop', 'vm.reboot', 'vm.retire', 'vm.delete', 'volume.create', 'volume.attach', 'volume.detach', 'volume.delete', 'snapshot.create', 'snapshot.revert', 'snapshot.delete', 'certificate.issue', 'certificate.check', 'playbook.start', 'playbook.finish', 'inventory.export', 'inventory.reveal', 'export.read', 'system.start', 'system.stop', 'system.init', 'system.apply', 'system.backup', 'system.restore', 'system.retention')",
+            "event IN ('session.login', 'session.logout', 'session.expire', 'access.deny', 'user.password', 'user.create', 'user.update', 'user.lock', 'user.unlock', 'role.grant', 'role.revoke', 'organization.create', 'organization.update', 'project.create', 'project.update', 'ssh_key.add', 'ssh_key.remove', 'flavor.write', 'image.write', 'backend.write', 'backend.check', 'backend.sync', 'backend.away', 'backend.back', 'finding.alarm', 'finding.decide', 'finding.restore', 'zone.write', 'network.write', 'address.write', 'ports.write', 'public_ip.assign', 'public_ip.release', 'quota.set', 'quota.verify', 'audit.verify', 'request.save', 'request.submit', 'request.withdraw', 'request.approve', 'request.return', 'request.reject', 'request.retry', 'request.fulfil', 'vm.place', 'vm.create', 'vm.activate', 'vm.fail', 'vm.start', 'vm.stop', 'vm.reboot', 'vm.retire', 'vm.delete', 'volume.create', 'volume.attach', 'volume.detach', 'volume.delete', 'snapshot.create', 'snapshot.revert', 'snapshot.delete', 'certificate.issue', 'certificate.check', 'playbook.start', 'playbook.finish', 'inventory.export', 'inventory.import', 'inventory.open', 'inventory.enter', 'inventory.change', 'inventory.confirm', 'inventory.retire', 'inventory.reveal', 'export.read', 'system.start', 'system.stop', 'system.init', 'system.apply', 'system.backup', 'system.restore', 'system.retention')",
             name=op.f("ck_audit_events_event_known"),
         ),
         sa.CheckConstraint("outcome IN ('success', 'denied', 'failure')", name=op.f("ck_audit_events_outcome_known")),
@@ -876,6 +876,9 @@ def upgrade() -> None:
         sa.Column("intended_power", sa.String(length=16), nullable=True),
         sa.Column("intended_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_confirmed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("resource_type", sa.String(length=16), nullable=False),
+        sa.Column("counts_quota", sa.Boolean(), nullable=False),
+        sa.Column("stated", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "arch IN ('aarch64', 'x86_64', 'loongarch64', 'mips64el', 'sw_64')", name=op.f("ck_servers_arch_known")
@@ -892,6 +895,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "purpose_kind IN ('app', 'db', 'mid', 'web', 'fs', 'other')", name=op.f("ck_servers_purpose_kind_known")
         ),
+        sa.CheckConstraint("resource_type IN ('vm', 'baremetal')", name=op.f("ck_servers_resource_type_known")),
         sa.CheckConstraint(
             "source <> 'built' OR (flavor_id IS NOT NULL AND image_id IS NOT NULL)",
             name=op.f("ck_servers_built_from_something"),
