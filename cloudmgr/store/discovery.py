@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from cloudmgr.domain import clock
-from cloudmgr.domain.drift import baseline_of
+from cloudmgr.domain.drift import Held, Seen, baseline_of
 from cloudmgr.domain.findings import ServerSource
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.phases import ServerPhase
@@ -28,7 +28,7 @@ BATCH = 500
 """Servers of one transaction."""
 _SERVERS = ObservedServer.__table__  # type: ignore[attr-defined]
 _ADDRESSES = ObservedAddress.__table__  # type: ignore[attr-defined]
-_IMAGES = ObservedImage.__table__  # type: ignore[attr-defined]
+_OURS = Server.__table__  # type: ignore[attr-defined]
 _GOING = (ServerPhase.RETIRING.value, ServerPhase.RETIRED.value)
 
 Known = dict[str, tuple[uuid.UUID, str, uuid.UUID | None]]
@@ -229,37 +229,111 @@ def to_follow(session: Session, backend_id: uuid.UUID, looked_at: datetime, limi
 
 def pairs(
     session: Session, backend_id: uuid.UUID, refs: Sequence[str] | None = None
-) -> Iterator[tuple[ObservedServer | None, Server | None]]:
+) -> Iterator[tuple[Seen | None, Held | None]]:
     """Yield every server seen at a backend with the one of ours it is, then those of ours that were never seen there.
 
-    In batches of 500, as plain rows. `refs` narrows it to these references.
+    Read in batches, in flat memory. `refs` narrows it to these references.
     """
     query = (
-        sa.select(ObservedServer, Server)
-        .join(Server, col(ObservedServer.server_id) == col(Server.id), isouter=True)
-        .where(col(ObservedServer.backend_id) == backend_id)
-        .order_by(col(ObservedServer.id))
+        sa.select(*_SEEN, *_HELD)
+        .select_from(_SERVERS.outerjoin(_OURS, _SERVERS.c.server_id == _OURS.c.id))
+        .where(_SERVERS.c.backend_id == backend_id)
+        .order_by(_SERVERS.c.id)
     )
     wanted = [None] if refs is None else [refs[start : start + BATCH] for start in range(0, len(refs), BATCH)]
     for piece in wanted:
-        narrowed = query if piece is None else query.where(col(ObservedServer.ref).in_(piece))
+        narrowed = query if piece is None else query.where(_SERVERS.c.ref.in_(piece))
         for partition in session.execute(narrowed.execution_options(yield_per=BATCH)).partitions(BATCH):
             for row in partition:
-                yield row[0], row[1]
-                for entity in filter(None, row):
-                    session.expunge(entity)
+                yield _seen(row), _held(row[len(_SEEN) :]) if row[len(_SEEN)] is not None else None
     if refs is None:
-        seen = sa.exists().where(
-            col(ObservedServer.server_id) == col(Server.id), col(ObservedServer.backend_id) == backend_id
+        seen_there = sa.exists().where(_SERVERS.c.server_id == _OURS.c.id, _SERVERS.c.backend_id == backend_id)
+        unseen = sa.select(*_HELD).where(
+            _OURS.c.backend_id == backend_id,
+            _OURS.c.native_ref.is_not(None),
+            _OURS.c.phase != ServerPhase.RETIRED.value,
+            ~seen_there,
         )
-        unseen = sa.select(Server).where(
-            col(Server.backend_id) == backend_id,
-            col(Server.native_ref).is_not(None),
-            col(Server.phase) != ServerPhase.RETIRED.value,
-            ~seen,
-        )
-        for server in session.execute(unseen).scalars():
-            yield None, server
+        for row in session.execute(unseen):
+            yield None, _held(row)
+
+
+_SEEN = tuple(
+    _SERVERS.c[name]
+    for name in (
+        "ref",
+        "name",
+        "power",
+        "vcpus",
+        "memory_mib",
+        "image",
+        "networks",
+        "ipv4",
+        "ipv6",
+        "first_seen_at",
+        "missing_since",
+        "baseline",
+    )
+)
+_HELD = tuple(
+    _OURS.c[name]
+    for name in (
+        "id",
+        "name",
+        "phase",
+        "source",
+        "vcpus",
+        "memory_mib",
+        "ipv4",
+        "ipv6",
+        "intended_power",
+        "intended_since",
+        "built_at",
+        "updated_at",
+        "released_at",
+    )
+)
+
+
+def _seen(row: Sequence[Any]) -> Seen:
+    ref, name, power, vcpus, memory_mib, image, networks, ipv4, ipv6, first_seen_at, missing, baseline = row[:12]
+    return Seen(
+        ref=ref,
+        name=name,
+        power=power,
+        vcpus=vcpus,
+        memory_mib=memory_mib,
+        image=image,
+        networks=tuple(networks) if networks is not None else None,
+        addresses=frozenset([*ipv4, *ipv6]),
+        first_seen_at=first_seen_at,
+        is_missing=missing is not None,
+        baseline=baseline or {},
+    )
+
+
+def _held(row: Sequence[Any]) -> Held:
+    id_, name, phase, source, vcpus, memory_mib, ipv4, ipv6, power, since, built, updated, released = row
+    return Held(
+        id=id_,
+        name=name,
+        phase=ServerPhase(phase),
+        source=ServerSource(source),
+        vcpus=vcpus,
+        memory_mib=memory_mib,
+        addresses=frozenset([*ipv4, *ipv6]),
+        intended_power=power,
+        intended_since=since,
+        built_at=built,
+        updated_at=updated,
+        released_at=released,
+    )
+
+
+def held(session: Session, server_id: uuid.UUID) -> Held | None:
+    """Return a server of ours as drift is judged on it."""
+    row = session.execute(sa.select(*_HELD).where(_OURS.c.id == server_id)).first()
+    return _held(row) if row is not None else None
 
 
 def note_images(

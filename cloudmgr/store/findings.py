@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,10 +20,40 @@ FindingRow = tuple[Finding, Backend, Server | None, Organization | None]
 _PIECE = 500
 
 
-def open_at(session: Session, backend_id: uuid.UUID) -> dict[tuple[str, str, str], Finding]:
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What a look needs to know of a finding that is not settled."""
+
+    id: uuid.UUID
+    kind: str
+    ref: str
+    field: str
+    state: str
+    server_id: uuid.UUID | None
+    held: Any
+    observed: Any
+
+
+def open_at(session: Session, backend_id: uuid.UUID) -> dict[tuple[str, str, str], Open]:
     """Return what is not settled at a backend, by kind, reference and field."""
-    query = select(Finding).where(Finding.backend_id == backend_id, col(Finding.closed_at).is_(None))
-    return {(row.kind, row.ref, row.field): row for row in session.exec(query)}
+    columns = [getattr(Finding, name) for name in Open.__dataclass_fields__]
+    query = sa.select(*columns).where(col(Finding.backend_id) == backend_id, col(Finding.closed_at).is_(None))
+    return {(row.kind, row.ref, row.field): Open(*row) for row in session.execute(query)}
+
+
+def show(session: Session, finding_id: uuid.UUID, difference: Difference, message: dict[str, Any]) -> None:
+    """Bring an open finding to what is held and observed now."""
+    session.execute(
+        sa.update(Finding)
+        .where(col(Finding.id) == finding_id)
+        .values(
+            held=dict(difference.held) if difference.held is not None else None,
+            observed=dict(difference.observed) if difference.observed is not None else None,
+            server_id=difference.server_id,
+            message=message,
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 def insert(

@@ -12,21 +12,18 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from cloudmgr.domain import clock, drift
-from cloudmgr.domain.drift import Difference, Held, Seen
+from cloudmgr.domain.drift import Difference
 from cloudmgr.domain.events import Event, Outcome
-from cloudmgr.domain.findings import FindingKind, FindingState, ServerSource
+from cloudmgr.domain.findings import FindingKind, FindingState
 from cloudmgr.domain.labels import FINDING_FIELDS, SERVER_PHASES, word
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.openings import PublicIpPhase
-from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.domain.volumes import VolumePhase
 from cloudmgr.models import (
     Address,
     Backend,
-    Finding,
     Network,
     ObservedAddress,
-    ObservedServer,
     Organization,
     PublicIp,
     Server,
@@ -39,7 +36,7 @@ from cloudmgr.workflows.facts import SYSTEM
 
 ALARMS = frozenset({FindingKind.UNAUTHORISED, FindingKind.REVIVED})
 FRESH_RESOURCE = timedelta(minutes=15)
-"""What was made a moment ago may belong to something that is being made now."""
+"""While a server is being built or removed there, what was made a moment ago may belong to it."""
 _MOST_ALARMS = 100
 """Alarms of one look that get an audit record each; of more, the number is recorded."""
 _SENTENCES: Mapping[FindingKind, str] = {
@@ -71,7 +68,7 @@ def compare(session: Session, backend: Backend, look: Mapping[str, Any], looked_
         for key, row in known.items()
         if key not in found and _is_judged(row, refs, has_leftovers=look["leftovers"] is not None)
     ]
-    fresh, still = _sorted_out(session, known, found, looked_at)
+    fresh, still = _sorted_out(session, backend, known, found, looked_at)
     findings.touch(session, still, looked_at)
     findings.close(session, over, clock.now(), FindingState.RESOLVED)
     findings.insert(session, backend.id, [(each, _message(backend, each).as_json()) for each in fresh], looked_at)
@@ -79,7 +76,7 @@ def compare(session: Session, backend: Backend, look: Mapping[str, Any], looked_
     return {"opened": len(fresh), "closed": len(over)}
 
 
-def _is_judged(row: Finding, refs: Sequence[str] | None, *, has_leftovers: bool) -> bool:
+def _is_judged(row: findings.Open, refs: Sequence[str] | None, *, has_leftovers: bool) -> bool:
     if row.state == FindingState.RESTORING:
         return False  # its workflow says how it ends
     if refs is not None:
@@ -91,7 +88,8 @@ def _is_judged(row: Finding, refs: Sequence[str] | None, *, has_leftovers: bool)
 
 def _sorted_out(
     session: Session,
-    known: Mapping[tuple[str, str, str], Finding],
+    backend: Backend,
+    known: Mapping[tuple[str, str, str], findings.Open],
     found: Mapping[tuple[str, str, str], Difference],
     looked_at: datetime,
 ) -> tuple[list[Difference], list[uuid.UUID]]:
@@ -106,15 +104,12 @@ def _sorted_out(
         is_drift = row.kind == FindingKind.DRIFT
         if is_drift and row.state == FindingState.IGNORED and row.observed != observed:
             findings.close(session, [row.id], looked_at, FindingState.RESOLVED)
-            session.expire(row)
             fresh.append(difference)
             continue
         still.append(row.id)
         held = dict(difference.held) if difference.held is not None else None
         if (row.observed, row.held) != (observed, held) and row.state != FindingState.RESTORING:
-            row.observed, row.held, row.server_id = observed, held, difference.server_id
-            session.add(row)
-    session.flush()
+            findings.show(session, row.id, difference, _message(backend, difference).as_json())
     return fresh, still
 
 
@@ -123,9 +118,7 @@ def _servers(
 ) -> Iterator[Difference]:
     missing: dict[uuid.UUID, Difference] = {}
     present: set[uuid.UUID] = set()
-    for observed, server in discovery.pairs(session, backend.id, refs):
-        seen = _seen(observed) if observed is not None else None
-        held = held_of(server) if server is not None else None
+    for seen, held in discovery.pairs(session, backend.id, refs):
         if held is not None and seen is not None and not seen.is_missing:
             present.add(held.id)
         for each in drift.differences(held, seen, looked_at=looked_at, known_since=backend.servers_known_since):
@@ -136,45 +129,11 @@ def _servers(
     yield from (each for server_id, each in missing.items() if server_id not in present)
 
 
-def _seen(row: ObservedServer) -> Seen:
-    return Seen(
-        ref=row.ref,
-        name=row.name,
-        power=row.power,
-        vcpus=row.vcpus,
-        memory_mib=row.memory_mib,
-        image=row.image,
-        networks=tuple(row.networks) if row.networks is not None else None,
-        addresses=frozenset([*row.ipv4, *row.ipv6]),
-        first_seen_at=row.first_seen_at,
-        is_missing=row.missing_since is not None,
-        baseline=row.baseline or {},
-    )
-
-
-def held_of(row: Server) -> Held:
-    """Return a server of ours as drift is judged on it."""
-    return Held(
-        id=row.id,
-        name=row.name,
-        phase=ServerPhase(row.phase),
-        source=ServerSource(row.source),
-        vcpus=row.vcpus,
-        memory_mib=row.memory_mib,
-        addresses=frozenset([*row.ipv4, *row.ipv6]),
-        intended_power=row.intended_power,
-        intended_since=row.intended_since,
-        built_at=row.built_at,
-        updated_at=row.updated_at,
-        released_at=row.released_at,
-    )
-
-
 def _leftovers(
     session: Session,
     backend: Backend,
     resources: Sequence[Mapping[str, Any]],
-    known: Mapping[tuple[str, str, str], Finding],
+    known: Mapping[tuple[str, str, str], findings.Open],
     looked_at: datetime,
 ) -> Iterator[Difference]:
     """Yield disks, ports, addresses and snapshots that no server uses, without what is ours or is being made."""
@@ -202,7 +161,7 @@ def _leftovers(
     for each in resources:
         ref = f"{each['kind']}:{each['ref']}"[:300]
         made = datetime.fromisoformat(each["created_at"]) if each["created_at"] else None
-        is_old = made < looked_at - FRESH_RESOURCE if made else not is_busy
+        is_old = not is_busy or (made is not None and made < looked_at - FRESH_RESOURCE)
         if each["token"] not in ours and (is_old or (FindingKind.LEFTOVER.value, ref, "") in known):
             facts = {name: each[name] for name in ("kind", "size_gib", "token", "created_at")}
             yield Difference(FindingKind.LEFTOVER, ref, name=each["name"] or each["ref"], observed=facts)

@@ -20,7 +20,6 @@ from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.models import Backend, Finding, Organization
 from cloudmgr.services import audit
 from cloudmgr.store import discovery, servers
-from cloudmgr.workflows import discover_compare
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.outcomes import Outcome, attempt, observed
 from cloudmgr.workflows.runtime import runtime
@@ -110,7 +109,9 @@ def begin(session: Session, server_id: str, finding_ids: list[str]) -> dict[str,
         return None
     fields = {row.field for row in found}
     seen = discovery.seen(session, found[0].backend_id, found[0].ref)
-    wanted = wanted_power(discover_compare.held_of(server), (seen.baseline if seen else None) or {})
+    held = discovery.held(session, server.id)
+    assert held is not None  # noqa: S101 - it was just read
+    wanted = wanted_power(held, (seen.baseline if seen else None) or {})
     if any(row.kind == FindingKind.REVIVED for row in found):
         wanted = "stopped"  # frozen or retired here: it is not to run there
     switches = bool(fields & {"power", ""})
