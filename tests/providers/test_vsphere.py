@@ -7,14 +7,11 @@ import pytest
 
 from cloudmgr.domain.architectures import Architecture
 from providers.errors import ProviderError
+from providers.vsphere import observe
 from tests.ports import free_port
 from tests.providers.contract import ProviderContract
 from tests.providers.faults import FaultProxy
 from tests.providers.vsphere_lab import PASSWORD, vcenter
-
-pytest.importorskip("pyVmomi")
-
-from providers.vsphere import observe
 
 pytestmark = [pytest.mark.lab("vsphere"), pytest.mark.xdist_group("vsphere")]
 
