@@ -50,8 +50,8 @@ NARROWER: Mapping[tuple[str, str], frozenset[Role]] = {
 STREAMS = {"/api/v1/requests/{request_id}/events", "/requests/{request_id}/events"}
 """These do not end by themselves: called by those only whom they refuse."""
 
-UNAUDITED = {("POST", "/api/v1/plans")}
-"""Changes nothing."""
+UNAUDITED = {("POST", "/api/v1/plans"), ("DELETE", "/api/v1/subnets/{subnet_id}")}
+"""Changes nothing: a plan never does, and the subnet here is in use."""
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFJ8ySmQv0sAi9ZJ1nXgPfyQSnGHzIdYJ7P2x2fzN8aU guard"
 
@@ -88,6 +88,14 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("PATCH", "/api/v1/zones/{zone_id}"): {"title": "改名"},
     ("POST", "/api/v1/networks"): {"backend": "guard", "ref": "n", "name": "net", "network_zone": world.ZONE},
     ("PATCH", "/api/v1/networks/{network_id}"): {"name": "改名"},
+    ("POST", "/api/v1/subnets"): {"network_zone": world.ZONE, "cidr": "203.0.113.0/24"},
+    ("PATCH", "/api/v1/subnets/{subnet_id}"): {"name": "改名"},
+    ("PUT", "/api/v1/subnets/{subnet_id}/ranges"): {
+        "ranges": [{"kind": "excluded", "first": "198.51.100.9", "last": "198.51.100.10"}]
+    },
+    ("DELETE", "/api/v1/subnets/{subnet_id}"): None,
+    ("POST", "/api/v1/subnets/{subnet_id}/addresses"): {"purpose": "打印机"},
+    ("DELETE", "/api/v1/subnets/{subnet_id}/addresses/{address_id}"): None,
     ("POST", "/api/v1/network-zones"): {"name": "某区", "code": "MQ"},
     ("PATCH", "/api/v1/network-zones/{network_zone_id}"): {"description": "改名"},
     ("PUT", "/api/v1/quotas/{account}"): {"limits": {"servers": 4}, "reason": "测试"},
@@ -158,6 +166,10 @@ class Place:
             ("network_zone_id", "/api/v1/network-zones"),
         ):
             self.ids[name] = self._made(Role.SYSTEM_ADMIN, path, self.body("POST", path))
+        subnet = {"network_zone": world.ZONE, "cidr": "198.51.100.0/24"}
+        self.ids["subnet_id"] = self._made(Role.SYSTEM_ADMIN, "/api/v1/subnets", subnet)
+        addresses = f"/api/v1/subnets/{self.ids['subnet_id']}/addresses"
+        self.ids["address_id"] = self._made(Role.SYSTEM_ADMIN, addresses, {"purpose": "网关"})
         admin = self.client(Role.SYSTEM_ADMIN)
         images = {image["name"]: image["id"] for image in admin.get("/api/v1/images").json()["items"]}
         twin = {"arch": "aarch64", "backend": "guard", "ref": "img"}
@@ -298,7 +310,7 @@ def test_every_role_gets_what_the_table_says_and_no_more(place: Place, method: s
             assert place.audited(outcome="success") == place.audited() - place.audited(outcome="denied")
 
 
-SHARED = ("/flavors", "/images", "/backends", "/zones", "/networks", "/network-zones")
+SHARED = ("/flavors", "/images", "/backends", "/zones", "/networks", "/network-zones", "/subnets")
 """The catalogue is everybody's: its objects belong to no district."""
 OWNED = [r for r in API if "{" in r[1] and r[2] in set(Action) and not any(name in r[1] for name in SHARED)]
 
