@@ -138,6 +138,27 @@ func (pc *PropertyCollector) CancelRetrievePropertiesEx(r *types.CancelRetrieveP
 	return &methods.CancelRetrievePropertiesExBody{Res: new(types.CancelRetrievePropertiesExResponse)}
 }
 
+var labGrown sync.Map // by collector: whether objects came since it last went through its filters
+
+// PutObject notes that the inventory has grown; tasks are no part of it.
+func (pc *PropertyCollector) PutObject(o mo.Reference) {
+	if o.Reference().Type != "Task" {
+		labGrown.Store(pc.Self, true)
+	}
+	pc.tellPut(o)
+}
+
+// apply goes through all objects of the filters only where some may have come: upstream does so for every change, which
+// takes as long as a full list for each. A real collector is told of changes one by one.
+func (pc *PropertyCollector) apply(ctx *Context, update *types.UpdateSet) types.BaseMethodFault {
+	grown, known := labGrown.Load(pc.Self)
+	if update.Version != "" && known && !grown.(bool) {
+		return nil
+	}
+	labGrown.Store(pc.Self, false)
+	return pc.collectAnew(ctx, update)
+}
+
 // CloneVMTask refuses a name that the folder has ("DuplicateName: if there is already a virtual machine in the folder
 // with the same name") and gives the clone devices of its own: upstream's share them with the source.
 func (vm *VirtualMachine) CloneVMTask(ctx *Context, req *types.CloneVM_Task) soap.HasFault {
