@@ -14,38 +14,40 @@ from cloudmgr.workflows.steps import call, pause, write
 from providers.errors import Remedy
 
 TRIES = 6
-"""Looks within one run, with pauses of up to 20 s; what lasts longer is taken up again by the schedule."""
+"""Looks within the first run, with pauses of up to 20 s; what lasts longer is taken up again by the schedule."""
+AGAIN_TRIES = 2
+"""Looks within a later run: many servers may wait for one cloud that is away, and must not hold the queue."""
 
 
 @DBOS.workflow(name="retire_server", max_recovery_attempts=1000)
 def retire_server(server_id: str, number: int) -> bool:
     """Retire one server; True when it is gone and counted no more, False while it waits."""
-    return _retire(server_id, number)
+    return _retire(server_id, number, TRIES)
 
 
 @DBOS.workflow(name="recheck_retire", max_recovery_attempts=1000)
 def recheck_retire(server_id: str, number: int) -> bool:
     """Take up a server that waits; the last one of a request fulfils it. `number` counts the looks."""
-    is_gone = _retire(server_id, number)
+    is_gone = _retire(server_id, number, AGAIN_TRIES)
     if is_gone:
         write("settle", request_facts.settle_retired, server_id, number)
     return is_gone
 
 
-def _retire(server_id: str, number: int) -> bool:
+def _retire(server_id: str, number: int, tries: int) -> bool:
     where = write("retire_begin", certify.begin, server_id, number)
     if where is None:
         return True
-    if where["backend"] is not None and not _clear(server_id, where, number):
+    if where["backend"] is not None and not _clear(server_id, where, number, tries):
         return False
     write("retired", certify.retired, server_id, number)
     return True
 
 
-def _clear(server_id: str, where: dict[str, Any], number: int) -> bool:
+def _clear(server_id: str, where: dict[str, Any], number: int, most: int) -> bool:
     """Leave nothing of the server at its backend; True when the backend says so of every piece."""
     backend = where["backend"]
-    found = _until(lambda: call("evidence", evidence.gather, server_id, backend, where["ref"]))
+    found = _until(most, lambda: call("evidence", evidence.gather, server_id, backend, where["ref"]))
     if not found["ok"]:
         write("retire_waits", certify.waits, server_id, number, found)
         return False
@@ -54,7 +56,7 @@ def _clear(server_id: str, where: dict[str, Any], number: int) -> bool:
     if not parted["ok"]:
         write("retire_waits", certify.waits, server_id, number, parted)
         return False
-    for tries in range(TRIES):
+    for tries in range(most):
         done = call("delete", provision.delete, server_id, backend, where["ref"])
         seen = call("ask", evidence.ask, server_id, backend, left, where["ref"]) if done["ok"] else done
         left = write("checked", certify.checked, server_id, seen)
@@ -63,7 +65,7 @@ def _clear(server_id: str, where: dict[str, Any], number: int) -> bool:
         failure = None if seen["ok"] else seen
         if failure is not None and failure["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
             break
-        if tries < TRIES - 1:
+        if tries < most - 1:
             _rest(tries)
     write("retire_waits", certify.waits, server_id, number, failure)
     return False
@@ -88,10 +90,10 @@ def _part_with(where: dict[str, Any], number: int) -> Outcome:
     return {"ok": True}
 
 
-def _until(deed: Any) -> Outcome:
+def _until(most: int, deed: Any) -> Outcome:
     """Ask until there is an answer, or one that waiting does not change."""
     outcome: Outcome = deed()
-    for tries in range(TRIES - 1):
+    for tries in range(most - 1):
         if outcome["ok"] or outcome["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
             break
         _rest(tries)

@@ -57,7 +57,9 @@ def told(case: Case) -> str:
     """Return everything that was told of requests."""
     return read(
         case,
-        lambda session: "\n".join(str(Message.from_json(event.message)) for event in session.exec(select(RequestEvent))),
+        lambda session: "\n".join(
+            str(Message.from_json(event.message)) for event in session.exec(select(RequestEvent))
+        ),
     )
 
 
@@ -90,5 +92,7 @@ class Stories:
                 assert one.phase() == "fulfilled", (told(one), one.log())
                 ask(one, read(one, body))
             (one.data_dir / "worker.log").unlink(missing_ok=True)
-            self._made[key] = Stage(one.zygote, one.data_dir, json.loads(json.dumps(one.settings)), one.url, one.request)
+            self._made[key] = Stage(
+                one.zygote, one.data_dir, json.loads(json.dumps(one.settings)), one.url, one.request
+            )
         return self._made[key].case(data_dir)

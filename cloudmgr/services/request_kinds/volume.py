@@ -164,7 +164,13 @@ def _rows(session: Session, project: Project, organization: Organization, line: 
     zone_id = server.zone_id if server else line.zone
     zone = session.get(Zone, zone_id) if zone_id else None
     backend = session.get(Backend, zone.backend_id) if zone else None
-    if zone is None or backend is None or not (server or placement.may_use_backend(session, organization, backend)):
+    may = server is not None or (
+        zone is not None
+        and backend is not None
+        and zone.is_enabled
+        and placement.may_use_backend(session, organization, backend)
+    )
+    if zone is None or backend is None or not may:
         raise InvalidInput(N_("There is no such pool for you."), field=f"{field}.{'server' if server else 'zone'}")
     if CAPABILITY not in backend.capabilities:
         raise Unsupported(N_("The cloud {backend} has no volumes."), field=field, backend=backend.title or backend.name)
