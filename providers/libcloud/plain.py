@@ -116,13 +116,14 @@ class Plain(Dialect):
         arguments = {**self.options.create_arguments, **self._network(spec), **self._login(spec)}
         found = self._find(driver, token)
         if found is None:
-            location = next(one for one in driver.list_locations() if zone.location in (str(one.name), str(one.id)))
+            if accepts(self.driver_class.create_node, "location"):  # else the driver knows one location only
+                there = driver.list_locations()
+                arguments["location"] = next(one for one in there if zone.location in (str(one.name), str(one.id)))
             with translated(write=True):
                 found = driver.create_node(
                     name=name_of(spec, token),
                     size=size.native,
                     image=natives[image.ref],
-                    location=location,
                     **arguments,
                 )
             self._yield_to_rivals(driver, token, found)
