@@ -188,7 +188,7 @@ def _compared(held: Held, seen: Seen, looked_at: datetime) -> Iterator[tuple[str
         yield "image", seen.baseline["image"], seen.image
     if seen.networks is not None and _differs(seen.baseline.get("networks"), seen.networks):
         yield "networks", sorted(seen.baseline["networks"]), sorted(seen.networks)
-    if seen.power == "running" and seen.addresses and held.addresses and seen.addresses != held.addresses:
+    if seen.power == "running" and seen.addresses and held.addresses and _readdressed(held, seen):
         yield "addresses", sorted(held.addresses), sorted(seen.addresses)
 
 
@@ -204,6 +204,12 @@ def _differs(first: Sequence[str] | None, now: tuple[str, ...]) -> bool:
     return first is not None and sorted(first) != sorted(now)
 
 
+def _readdressed(held: Held, seen: Seen) -> bool:
+    """Whether it lost an address of ours or has one more; what it had beside ours from the beginning is its own."""
+    others = seen.addresses - held.addresses - frozenset(seen.baseline.get("addresses") or ())
+    return bool(held.addresses - seen.addresses or others)
+
+
 def facts_of(seen: Seen) -> dict[str, Any]:
     """Return what an inbox shows of a server seen at a backend."""
     return {
@@ -216,4 +222,5 @@ def facts_of(seen: Seen) -> dict[str, Any]:
 
 def baseline_of(seen: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is kept of a server when it is first seen as ours, to compare later looks with."""
-    return {name: seen.get(name) for name in ("name", "image", "networks", "power")}
+    first = {name: seen.get(name) for name in ("name", "image", "networks", "power")}
+    return first | {"addresses": [*seen.get("ipv4", ()), *seen.get("ipv6", ())]}

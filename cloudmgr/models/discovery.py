@@ -45,7 +45,7 @@ class ObservedServer(Row, table=True):
     digest: str = Field(default="", max_length=32)
     """Of what was seen: an unchanged server is not written again."""
     baseline: dict[str, Any] | None = json_field()
-    """What the backend showed when it was first seen as ours: name, image, networks, power."""
+    """What the backend showed when it was first seen as ours: name, image, networks, power, addresses."""
 
 
 class ObservedImage(Row, table=True):

@@ -68,7 +68,7 @@ def _networks(session: Session, row: Finding, server: Server, value: list[str]) 
     _rebase(session, discovery.seen(session, row.backend_id, row.ref), networks=value)
 
 
-def _addresses(session: Session, _row: Finding, server: Server, value: list[str]) -> None:
+def _addresses(session: Session, row: Finding, server: Server, value: list[str]) -> None:
     lost = [address.address for address, _ in addresses.of_server(session, server.id) if address.address not in value]
     if lost:
         raise Conflict(
@@ -80,6 +80,7 @@ def _addresses(session: Session, _row: Finding, server: Server, value: list[str]
         )
     server.ipv4 = [each for each in value if ":" not in each]
     server.ipv6 = [each for each in value if ":" in each]
+    _rebase(session, discovery.seen(session, row.backend_id, row.ref), addresses=value)
 
 
 _ACCEPT: Mapping[str, Callable[[Session, Finding, Server, Any], None]] = {

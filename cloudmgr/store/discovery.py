@@ -7,7 +7,7 @@ newer one saw. Nothing here removes a server that is no longer listed; `mark_mis
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -363,7 +363,9 @@ def note_addresses(
     session: Session, backend_id: uuid.UUID, network: str, seen: Sequence[Mapping[str, Any]], looked_at: datetime
 ) -> None:
     """Write one batch of addresses in use on a network."""
-    keys = {entry["key"]: entry for entry in seen}
+    keys: dict[str, Mapping[str, Any]] = {}
+    for entry in sorted(seen, key=_strangers_last(session, backend_id, seen)):
+        keys[entry["key"]] = entry  # of two that use one address, the stranger is the one to know of
     where = (_ADDRESSES.c.backend_id == backend_id, _ADDRESSES.c.network_ref == network)
     known = {
         row.key: row
@@ -390,6 +392,20 @@ def note_addresses(
             .where(_ADDRESSES.c.id.in_([row.id for row in known.values()]), _ADDRESSES.c.last_seen_at < looked_at)
             .values(last_seen_at=looked_at)
         )
+
+
+def _strangers_last(
+    session: Session, backend_id: uuid.UUID, seen: Sequence[Mapping[str, Any]]
+) -> Callable[[Mapping[str, Any]], bool]:
+    refs = [entry["server_ref"] for entry in seen if entry["server_ref"] is not None]
+    ours = set(
+        session.execute(
+            sa.select(_SERVERS.c.ref).where(
+                _SERVERS.c.backend_id == backend_id, _SERVERS.c.ref.in_(refs), _SERVERS.c.server_id.is_not(None)
+            )
+        ).scalars()
+    )
+    return lambda entry: entry["server_ref"] not in ours
 
 
 def forget_addresses(session: Session, backend_id: uuid.UUID, networks: Sequence[str], looked_at: datetime) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from cloudmgr.domain import clock, drift
@@ -182,9 +183,11 @@ def _conflicts(session: Session, backend: Backend) -> Iterator[Difference]:
         )
         .where(
             Network.backend_id == backend.id,
-            col(ObservedAddress.server_ref).is_not(None),
             col(Server.native_ref).is_not(None),
-            col(ObservedAddress.server_ref) != col(Server.native_ref),
+            sa.or_(
+                col(ObservedAddress.server_ref) != col(Server.native_ref),
+                sa.and_(col(ObservedAddress.server_ref).is_(None), col(ObservedAddress.owner) != ""),
+            ),
         )
     )
     for address, server, seen in taken:

@@ -108,6 +108,7 @@ def _fields(held: Held, seen: Seen) -> list[str]:
         ({"networks": ("net", "more")}, ["networks"]),
         ({"addresses": frozenset({"10.0.0.3"})}, ["addresses"]),
         ({"addresses": frozenset()}, []),
+        ({"addresses": frozenset({"10.0.0.2", "fe80::1"})}, ["addresses"]),
     ],
 )
 def test_each_field_is_compared_and_what_is_not_said_is_no_difference(changes: dict, fields: list[str]) -> None:
@@ -116,6 +117,11 @@ def test_each_field_is_compared_and_what_is_not_said_is_no_difference(changes: d
 
 def test_a_cloud_that_spells_names_its_own_way_is_no_drift() -> None:
     assert _fields(_held(), _seen(name="srv-1a2b", baseline={"name": "srv-1a2b"})) == []
+
+
+def test_an_address_it_had_from_the_beginning_is_its_own() -> None:
+    seen = _seen(addresses=frozenset({"10.0.0.2", "fe80::1"}), baseline={"addresses": ["10.0.0.2", "fe80::1"]})
+    assert _fields(_held(), seen) == []
 
 
 def test_for_a_while_after_a_power_action_of_ours_nothing_is_drift() -> None:

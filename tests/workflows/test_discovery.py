@@ -224,3 +224,25 @@ def test_images_without_an_architecture_are_listed_and_never_used(clouds: Watche
     backend_id = clouds.backend().id
     images = clouds.read(lambda session: discovery.images(session, backend_id))
     assert {(image.name, image.arch) for image in images} == {("kylin-v10", "aarch64"), ("kylin-v10", "x86_64")}
+
+
+def test_an_address_of_ours_that_somebody_else_uses_is_a_conflict(clouds: Watched) -> None:
+    from sqlmodel import select  # noqa: PLC0415 - rows of one test
+
+    from cloudmgr.models import Subnet  # noqa: PLC0415
+
+    with clouds.write() as session:
+        subnet = session.exec(select(Subnet).where(Subnet.family == 4)).one()
+        subnet.is_managed = True
+        session.add(subnet)
+    (id_,) = clouds.build()
+    clouds.look()
+    assert clouds.findings() == []
+    (address,) = clouds.server(id_).ipv4
+    drill.add_foreign_address(clouds.state_dir(), "net", address, owner="appliance")
+    clouds.look()
+    (conflict,) = clouds.findings()
+    assert (conflict.kind, conflict.server_id, conflict.observed["owner"]) == ("address_conflict", id_, "appliance")
+    drill.remove_foreign_address(clouds.state_dir(), "net", address)
+    clouds.look()
+    assert clouds.findings() == []
