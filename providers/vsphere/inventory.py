@@ -309,8 +309,8 @@ def folder_of(session: Session, options: VSphereOptions) -> tuple[Any, Any] | No
     """Return the data centre and the folder that servers are put in; None: it is not there."""
     index = session.content.searchIndex
     datacenter = None
-    if options.datacenter is not None:
-        datacenter = index.FindByInventoryPath(options.datacenter)
+    if options.vcenter_datacenter is not None:
+        datacenter = index.FindByInventoryPath(options.vcenter_datacenter)
     else:
         rows = list(collector.every(session, [vim.Datacenter], {vim.Datacenter: ["name"]}, 10))
         datacenter = rows[0].obj if len(rows) == 1 else None

@@ -77,7 +77,7 @@ class VSphereOptions(ProviderOptions):
     """The server's own certificate: this one and no other is accepted, whatever name it was made for."""
     ca_file: Path | None = None
     """Certificates of the authorities that may vouch for the server; without either, the system's."""
-    datacenter: Name | None = None
+    vcenter_datacenter: Name | None = None
     folder: str = Field(default="", max_length=400)
     """Folders below the data centre's virtual machines, `a/b`; they must be there."""
     zones: tuple[Zone, ...] = ()
@@ -88,9 +88,10 @@ class VSphereOptions(ProviderOptions):
     """Who tells a guest its addresses: cloud-init by its VMware data source, or VMware's own customisation."""
     dns_domain: Name = "localdomain"
     volumes_folder: Name = "cloudmgr-volumes"
+    rehearses: bool = False
+    """Whether playbooks are rehearsed 模拟执行, because workers cannot log into its servers."""
     page_size: int = Field(default=500, ge=10, le=1000)
     stop_grace_s: int = Field(default=90, ge=0)
-    connect_timeout_s: float = Field(default=15.0, gt=0)
     call_timeout_s: float = Field(default=60.0, gt=0)
 
     @model_validator(mode="after")

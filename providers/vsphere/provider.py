@@ -61,6 +61,7 @@ class VSphereProvider(Provider, PowerControl, Resizing, Snapshots, Volumes, Fixe
 
     def __init__(self, options: VSphereOptions, *, backend: str, state_dir: Path) -> None:
         self.options = options
+        self.rehearses = options.rehearses  # type: ignore[misc]  # told by the installation, not by the driver
         self.backend = backend
         self._state_dir = state_dir
         self._connection = Connection(options)

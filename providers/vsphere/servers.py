@@ -114,7 +114,7 @@ def home_of(connection: Connection, options: VSphereOptions) -> tuple[Any, Any]:
     if found is None:
         raise InvalidSpec(
             N_("The data centre or folder of this backend's settings is not in the vCenter."),
-            detail=f"datacenter {options.datacenter!r} folder {options.folder!r}",
+            detail=f"datacenter {options.vcenter_datacenter!r} folder {options.folder!r}",
         )
     return found
 
