@@ -17,7 +17,16 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.access import ROLE_ACTIONS, Action, Role
 from cloudmgr.http.routes import RuledRoute
 from cloudmgr.main import ROUTERS
-from cloudmgr.models import Backend, Finding, PlaybookRun, Server, Worker
+from cloudmgr.models import (
+    Backend,
+    DeletionCertificate,
+    Finding,
+    PlaybookRun,
+    ResourceRequest,
+    Server,
+    Volume,
+    Worker,
+)
 from cloudmgr.store.db import new_session
 from cloudmgr.workflows import engine
 from tests import support, world
@@ -50,8 +59,8 @@ NARROWER: Mapping[tuple[str, str], frozenset[Role]] = {
 STREAMS = {"/api/v1/requests/{request_id}/events", "/requests/{request_id}/events"}
 """These do not end by themselves: called by those only whom they refuse."""
 
-UNAUDITED = {("POST", "/api/v1/plans"), ("DELETE", "/api/v1/subnets/{subnet_id}")}
-"""Changes nothing: a plan never does, and the subnet here is in use."""
+UNAUDITED = {("POST", "/api/v1/plans")}
+"""Changes nothing."""
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFJ8ySmQv0sAi9ZJ1nXgPfyQSnGHzIdYJ7P2x2fzN8aU guard"
 
@@ -113,6 +122,7 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/api/v1/exports"): {"ledger": "inventory", "format": "csv"},
     ("DELETE", "/api/v1/sessions/current"): None,
     ("POST", "/api/v1/findings/decisions"): {"ids": ["{finding_id}"], "decision": "ignore", "reason": "测试"},
+    ("POST", "/api/v1/servers/{server_id}/certificate/checks"): None,
     ("POST", "/api/v1/backends/{backend_id}/syncs"): {"confirm_losses": False},
 }
 
@@ -182,6 +192,20 @@ class Place:
         with self.world.session() as session:
             server = session.exec(select(Server)).one()
             self.ids["server_id"] = str(server.id)
+            server.resource_no = "430102-VM-000001"  # one that has a number is not removed with its request
+            request = session.get_one(ResourceRequest, server.request_id)
+            volume = Volume(
+                request_id=request.id,
+                reservation_id=server.reservation_id,
+                project_id=server.project_id,
+                organization_id=server.organization_id,
+                name="data",
+                size_gib=1,
+            )
+            certificate = DeletionCertificate(server_id=server.id, organization_id=server.organization_id)
+            session.add_all([server, volume, certificate])
+            session.flush()
+            self.ids["volume_id"] = str(volume.id)
             run = PlaybookRun(
                 organization_id=self.world.minzheng.id, playbook="collect_facts", digest="0" * 64, started_by="guard"
             )
