@@ -21,6 +21,7 @@ from providers.vsphere.collector import Row
 from providers.vsphere.connection import Connection, Session
 from providers.vsphere.inventory import Inventory, Place, Port, arch_of, id_of
 from providers.vsphere.options import VSphereOptions
+from providers.vsphere.servers import parsed
 
 _TEMPLATE = (
     "name",
@@ -101,7 +102,7 @@ def plan(connection: Connection, options: VSphereOptions, spec: ServerSpec) -> P
             zone=spec.zone,
             arch=spec.arch,
         )
-    template = next((one for one in templates(connection, options, found) if one.observation.ref == spec.image), None)
+    template = _template_of(connection, options, found, spec.image)
     check_template(template, spec)
     assert template is not None  # noqa: S101 - just checked
     ports = _choose_ports(inventory.ports(connection, options, found), options, spec, place)
@@ -115,7 +116,6 @@ def plan(connection: Connection, options: VSphereOptions, spec: ServerSpec) -> P
 
 def templates(connection: Connection, options: VSphereOptions, found: Inventory) -> list[Template]:
     """Return every template; its architecture is the one told, or that of the host it is registered on."""
-    arch_by_name = {image.name: image.arch for image in options.images}
     paths = {vim.VirtualMachine: ("config.template",)}
     rows = connection.read(
         lambda session: [
@@ -125,7 +125,18 @@ def templates(connection: Connection, options: VSphereOptions, found: Inventory)
     told = connection.read(
         lambda session: collector.these(session, [row.obj for row in rows], {vim.VirtualMachine: _TEMPLATE})
     )
-    return [_template(row, arch_by_name, found) for row in told]
+    return [_template(row, options, found) for row in told]
+
+
+def _template_of(connection: Connection, options: VSphereOptions, found: Inventory, ref: str) -> Template | None:
+    """Return one template, without asking all machines whether they are any."""
+
+    def deed(session: Session) -> list[Row]:
+        machine = session.content.searchIndex.FindByUuid(None, ref, True, True)
+        return [] if machine is None else collector.these(session, [machine], {vim.VirtualMachine: _TEMPLATE})
+
+    rows = connection.read(deed) if parsed(ref) is not None else []
+    return next((_template(row, options, found) for row in rows if row.get("config.template")), None)
 
 
 def check_template(template: Template | None, spec: ServerSpec) -> None:
@@ -222,11 +233,12 @@ def address_of(fixed: FixedAddress) -> ipaddress.IPv4Address | ipaddress.IPv6Add
         raise InvalidSpec(N_("{address} is not an IP address."), address=fixed.address) from None
 
 
-def _template(row: Row, arch_by_name: dict[str, Architecture], found: Inventory) -> Template:
+def _template(row: Row, options: VSphereOptions, found: Inventory) -> Template:
     name = str(row.get("name", row.moid))
     disks = observe.disks_of(row)
     size = -(-int(disks[0].capacityInKB) // _KIB_PER_GIB) if disks else 0
-    arch = arch_by_name.get(name) or _arch(row, found)
+    told = next((image.arch for image in options.images if image.name == name), None)
+    arch = told or _arch(row, found)
     return Template(ImageObservation(str(row.get("config.instanceUuid")), name, arch, size), row.obj, len(disks))
 
 

@@ -104,6 +104,9 @@ class Lab:
 
     def kill(self):
         """End it at once, as a power cut does."""
+        if self._stub is not None:
+            self._stub[0].DropConnections()
+            self._stub = None
         if self.process is not None:
             self.process.kill()
             self.process.wait(20)
