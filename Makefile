@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in $(PYTHONS); do \
 digest = $(shell { pwd; cat pyproject.toml $(1); } | cksum | tr ' ' -)
 RUNTIME := .venv/.runtime-$(call digest,constraints.txt)
 DEV := .venv/.dev-$(call digest,constraints-dev.txt)
-MOTO := .venv/moto/.made-$(call digest,constraints-moto.txt)
+MOTO := .venv/moto/.made-$(shell { pwd; cat constraints-moto.txt; } | cksum | tr ' ' -)
 
 .PHONY: help demo test labs lint fmt lock migration vendor clean
 help: ## list the targets
