@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import Query, status
+from fastapi import Query, Response, status
 from pydantic import Field
 
 from cloudmgr.api.shapes import At, ItemPage, OrganizationName, Shape
@@ -149,9 +149,10 @@ def set_ranges(subnet_id: UUID, command: SetRanges, actor: ActorDep, session: Se
     status_code=status.HTTP_204_NO_CONTENT,
     openapi_extra=rule(Action.CATALOGUE_WRITE, event=Event.NETWORK_WRITE, object_type="subnet"),
 )
-def delete_subnet(subnet_id: UUID, actor: ActorDep, session: SessionDep) -> None:
+def delete_subnet(subnet_id: UUID, actor: ActorDep, session: SessionDep) -> Response:
     """Take an empty subnet out of the address plan; 409 while an address of it is in use."""
     subnets.delete_subnet(session, actor, subnet_id)
+    return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
 @router.get(
@@ -181,9 +182,10 @@ def reserve_address(subnet_id: UUID, command: ReserveAddress, actor: ActorDep, s
     status_code=status.HTTP_204_NO_CONTENT,
     openapi_extra=rule(Action.CATALOGUE_WRITE, event=Event.ADDRESS_WRITE, object_type="subnet"),
 )
-def free_address(subnet_id: UUID, address_id: UUID, actor: ActorDep, session: SessionDep) -> None:
+def free_address(subnet_id: UUID, address_id: UUID, actor: ActorDep, session: SessionDep) -> Response:
     """Let go of an address that was kept for something; 409 for one that a server has."""
     subnets.free_address(session, actor, subnet_id, address_id)
+    return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
 def subnet_shape(view: SubnetView) -> SubnetShape:

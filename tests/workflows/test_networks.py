@@ -4,6 +4,7 @@ import itertools
 import signal
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from sqlmodel import select
 
 import quotas
+from cloudmgr.domain import clock
 from cloudmgr.models import Address, PortOpening, PublicIp, Server
 from cloudmgr.store.db import new_session
+from cloudmgr.workflows import openings
 from providers.simulated import drill
 from providers.simulated.faults import Fault
 from tests.workflows.conftest import _database
@@ -20,7 +23,7 @@ from tests.workflows.networks import PORT, Body, check_network, prepare
 from tests.workflows.proofs import Case, Stage, Zygote, check_slate
 
 _numbers = itertools.count()
-WHERE = ("inside", "after")
+WHERE = (("sqlite", "inside"), ("sqlite", "after"), ("postgresql", "inside"))
 
 
 def open_port(servers: list[Server], _ips: list[PublicIp], _ports: list[PortOpening]) -> dict[str, Any]:
@@ -75,7 +78,7 @@ def told(network_stages: Callable[[str, str], Stage], dialect: str, tmp_path: Pa
     return lambda story: network_stages(dialect, story).case(tmp_path / f"case{next(_numbers)}")
 
 
-@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(("dialect", "where"), WHERE)
 @pytest.mark.parametrize(
     ("story", "step", "standing", "ports", "ips"),
     [
@@ -173,6 +176,26 @@ def test_a_public_address_is_counted_with_its_bandwidth(told: Callable[[str], Ca
     with new_session(one.engine) as session:
         usage = {row.code: row for row in quotas.tree(session, root_id=None, depth=None)}["CS"]
         assert (usage.used.get("public_ips"), usage.used.get("bandwidth_mbps")) == (1, 20)
+
+
+def test_an_opening_ends_by_itself_after_its_last_day(told: Callable[[str], Case]) -> None:
+    one = told("create")
+    one.finish()
+    yesterday = clock.today() - timedelta(days=1)
+    with new_session(one.engine) as session:
+        opening = session.exec(select(PortOpening)).one()
+        opening.valid_until = yesterday
+        session.add(opening)
+        session.flush()
+        assert openings.schedule(session) == 1
+        assert openings.schedule(session) == 1, "twice in an hour is once"
+        session.commit()
+    one.run(drain=True)
+    with new_session(one.engine) as session:
+        assert session.exec(select(PortOpening)).one().state == "expired"
+        assert openings.schedule(session) == 0
+        session.rollback()
+    check_network(one, ports=0, ips=0)
 
 
 def booked(case: Case) -> list[tuple[str, uuid.UUID | None]]:
