@@ -240,12 +240,14 @@ def test_a_past_moment_is_told_apart_from_one_before_all_records(city: Inventory
             export(city, auditor, as_of=as_of.isoformat())
 
 
-def test_hosts_show_to_those_who_may_see_capacity_or_the_register(city: InventoryCity) -> None:
+def test_hosts_show_to_those_who_run_the_clouds_or_audit_them(city: InventoryCity) -> None:
     city.server()
     for role, seen in (
         (Role.REQUESTER, None),
         (Role.UNIT_REVIEWER, None),
-        (Role.DISTRICT_ADMIN, "kp-host-3"),
+        (Role.DISTRICT_ADMIN, None),
+        (Role.SYSTEM_ADMIN, "kp-host-3"),
+        (Role.TECHNICAL_APPROVER, "kp-host-3"),
         (Role.AUDIT_ADMIN, "kp-host-3"),
         (Role.EXTERNAL_AUDITOR, "kp-host-3"),
     ):
@@ -255,7 +257,7 @@ def test_hosts_show_to_those_who_may_see_capacity_or_the_register(city: Inventor
 def test_a_reader_with_two_roles_sees_hosts_where_that_role_reaches(city: InventoryCity) -> None:
     city.server()
     city.elsewhere()
-    actor = person(Role.REQUESTER, city.tree.city, (Role.DISTRICT_ADMIN, city.tree.furong))
+    actor = person(Role.REQUESTER, city.tree.city, (Role.TECHNICAL_APPROVER, city.tree.furong))
     assert [(item["org_name"], item["host"]) for item in items(city, actor)] == [
         ("芙蓉区民政局", "kp-host-3"),
         ("岳麓区", None),
