@@ -77,7 +77,9 @@ class Wire:
     def changes(self):
         """How many calls that change something have arrived."""
         return sum(
-            proxy.count(method=method) for proxy in self.proxies.values() for method in ("POST", "PUT", "PATCH", "DELETE")
+            proxy.count(method=method)
+            for proxy in self.proxies.values()
+            for method in ("POST", "PUT", "PATCH", "DELETE")
         )
 
     def reads(self, service, path):
@@ -139,8 +141,9 @@ def until(look, limit_s=90):
 @contextmanager
 def cloned(ref, count):
     """The server copied in the cloud's database until there are `count` of it; the copies are taken away at the end."""
-    subprocess.run([LAB_SCRIPTS / "clone.sh", ref, str(count)], check=True, capture_output=True)
     try:
+        done = subprocess.run([LAB_SCRIPTS / "clone.sh", ref, str(count)], check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
         yield
     finally:
         subprocess.run([LAB_SCRIPTS / "clone.sh", "--clear", ref], check=True, capture_output=True)

@@ -241,19 +241,24 @@ class TestRefusals:
             with wire.fault("compute", "cut", path="/servers/detail"), pytest.raises(Unavailable):
                 list(other.list_servers())
 
-    def test_server_without_a_host_is_removed_and_the_zone_is_full(self, tmp_path, token):
+    def test_server_without_a_host_is_removed_and_the_zone_is_full(self, tmp_path, provider, token):
         """Nova accepts what no host can take; the create called again finds the wreck, takes it away and says why."""
-        loong = Architecture.LOONGARCH64
-        zone = {**options()["zones"][0], "arch": loong.value}
-        with closing(opened(tmp_path, zones=[zone])) as other:
-            asked = spec(other, loong)
-            ref = other.create_server(asked, token).ref
-            seen = ProviderContract.wait_for(lambda: other.get_server(ref), lambda s: s.power is PowerState.ERROR)
-            assert "No valid host" in seen.native_state
-            with pytest.raises(NoCapacity) as caught:
-                other.create_server(asked, token)
-            assert_safe(caught.value)
-            until(lambda: not lookup.servers_of(other._cloud, token))
+        asked = spec(provider, X86)
+        host = {"host": "x86-1", "binary": "nova-compute"}
+        with closing(opened(tmp_path, username=lab()["admin"], zones=[])) as admin:
+            admin._cloud.change("compute", "PUT", "/os-services/disable", host)
+            try:
+                ref = provider.create_server(asked, token).ref
+                seen = ProviderContract.wait_for(
+                    lambda: provider.get_server(ref), lambda found: found.power is PowerState.ERROR
+                )
+                assert "No valid host" in seen.native_state
+                with pytest.raises(NoCapacity) as caught:
+                    provider.create_server(asked, token)
+                assert_safe(caught.value)
+                until(lambda: not lookup.servers_of(provider._cloud, token))
+            finally:
+                admin._cloud.change("compute", "PUT", "/os-services/enable", host)
 
 
 class TestHalfDone:

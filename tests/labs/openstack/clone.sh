@@ -5,6 +5,7 @@
 # The way Nova lists is real, the population is not: no hypervisor knows the copies, and Nova must not be asked to touch them.
 set -eu
 . "$(dirname "$0")/env.sh"
+# Rows that others point to come first, and go last.
 tables="nova.instances:uuid nova.instance_info_caches:instance_uuid nova.instance_extra:instance_uuid
   nova.instance_system_metadata:instance_uuid nova_api.instance_mappings:instance_uuid nova_api.request_specs:instance_uuid"
 sql -e 'CREATE DATABASE IF NOT EXISTS labcopies; CREATE TABLE IF NOT EXISTS labcopies.copies (id varchar(36) PRIMARY KEY, original varchar(36) NOT NULL)'
@@ -12,8 +13,9 @@ sql -e 'CREATE DATABASE IF NOT EXISTS labcopies; CREATE TABLE IF NOT EXISTS labc
 is_uuid() { [[ $1 =~ ^[0-9a-f-]{36}$ ]] || { echo "not a server: $1" >&2; exit 2; }; }
 
 clear_copies() { # SERVER
-  for each in $tables; do
-    sql -e "DELETE t FROM ${each%%:*} t JOIN labcopies.copies c ON t.${each#*:} = c.id WHERE c.original = '$1'"
+  # shellcheck disable=SC2086 # a list of words is meant
+  for each in $(printf '%s\n' $tables | tac); do
+    sql -e "DELETE FROM ${each%%:*} WHERE ${each#*:} IN (SELECT id FROM labcopies.copies WHERE original = '$1')"
   done
   sql -e "DELETE FROM labcopies.copies WHERE original = '$1'"
 }

@@ -122,7 +122,6 @@ $quiet
 workers = 1
 discover_hosts_in_cells_interval = -1
 [filter_scheduler]
-host_subset_size = 8
 shuffle_best_same_weighed_hosts = true
 enabled_filters = ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFilter,ServerGroupAntiAffinityFilter
 [conductor]
