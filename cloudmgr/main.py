@@ -19,6 +19,7 @@ import cloudmgr.api.catalogue
 import cloudmgr.api.certificates
 import cloudmgr.api.exports
 import cloudmgr.api.findings
+import cloudmgr.api.imports
 import cloudmgr.api.inventory
 import cloudmgr.api.openings
 import cloudmgr.api.ops
@@ -62,6 +63,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.requests.router,
     cloudmgr.api.playbooks.router,
     cloudmgr.api.inventory.router,
+    cloudmgr.api.imports.router,
     cloudmgr.api.exports.router,
     cloudmgr.api.findings.router,
     *console.ROUTERS,

@@ -189,6 +189,12 @@ class UnsupportedFormat(Refusal):
     code = "unsupported_format"
 
 
+class ImportRefused(Refusal):
+    """Rows of a sheet break rules, and nothing of it was taken; `errors` names every cell."""
+
+    code = "import_refused"
+
+
 class AsOfUnavailable(Refusal):
     """The inventory of that moment cannot be told."""
 

@@ -68,6 +68,7 @@ STATUS: Mapping[str, int] = {
     "arch_mismatch": 422,
     "no_fitting_pool": 422,
     "as_of_unavailable": 422,
+    "import_refused": 422,
     "unsupported_format": 422,
     "classification_refused": 422,
     "idempotency_mismatch": 422,

@@ -173,6 +173,8 @@ def _is_xinchuang(row: Any) -> bool | None:
     """Return whether CPU family and operating system are both domestic; None before a pool was chosen."""
     if row.is_xinchuang is not None or row.zone_is_xinchuang is None:
         return None if row.is_xinchuang is None else bool(row.is_xinchuang)
+    if row.zone_is_xinchuang and row.os_is_xinchuang is None:
+        return None  # nobody recognised its system
     return bool(row.zone_is_xinchuang and row.os_is_xinchuang)
 
 

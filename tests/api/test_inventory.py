@@ -148,10 +148,10 @@ def test_nobody_exports_without_the_right(town: Town) -> None:
     assert other.status_code == 404
 
 
-def test_unmanaged_servers_are_said_not_to_be_collected(stocked: Town) -> None:
+def test_unmanaged_servers_may_be_asked_for_and_nothing_is_left_out(stocked: Town) -> None:
     response = stocked.client("audit-admin").get(ADDRESS, params={"include": "retired,unmanaged"})
-    assert response.headers["x-not-collected"] == "unmanaged"
-    assert response.json()["not_collected"] == ["unmanaged"]
+    assert "x-not-collected" not in response.headers
+    assert response.json()["not_collected"] == []
 
 
 def test_one_export_too_many_is_told_to_come_back(town: Town) -> None:
