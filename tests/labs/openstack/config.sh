@@ -78,6 +78,8 @@ flavor = keystone
 C
 nova() { # DRIVER HOST DATABASE: without a database for hypervisors, which must not hold its password
   mkdir -p "$state/nova/$2/instances"
+  # Nova refuses to start a hypervisor again that has lost its identity; this is the one the driver gives its node.
+  "$BIN/python" -c 'import sys, uuid; print(uuid.uuid5(uuid.NAMESPACE_URL, sys.argv[1]))' "$2" >"$state/nova/$2/compute_id"
   cat <<C
 [DEFAULT]
 transport_url = $queue
