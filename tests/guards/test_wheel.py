@@ -20,10 +20,12 @@ _VENDORED = {"web/static/vendor/htmx/htmx.min.js", "web/static/vendor/swagger-ui
 _IMPORT_ALL = """
 import importlib, pkgutil, sys
 import cloudmgr, providers, quotas, web, playbooks
+APART = tuple(f"providers.{extra}." for extra in ("libvirt", "openstack", "vsphere", "libcloud"))
+APART += ("cloudmgr.migrations.env", "cloudmgr.migrations.versions")
 assert all("site-packages" in p.__file__ for p in (cloudmgr, providers, quotas, web, playbooks)), cloudmgr.__file__
 for package in (cloudmgr, quotas, web, providers):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if module.name.startswith(("providers.libvirt.", "cloudmgr.migrations.env", "cloudmgr.migrations.versions")):
+        if module.name.startswith(APART):
             continue  # need the extra of their provider, or Alembic's context
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
