@@ -42,8 +42,10 @@ def build(connection: Connection, options: VSphereOptions, state_dir: Path, spec
     row = _existing(connection, token)
     if row is not None and observe.stage_of(row) is Stage.BUILT:
         return
-    plan = placing.plan(connection, options, _without_own_addresses(spec, row))
-    if row is None:
+    # What is equipped needs no place any more, and its own disks may have filled the datastore.
+    is_placed = row is not None and observe.stage_of(row) is not Stage.CLONED
+    plan = None if is_placed else placing.plan(connection, options, _without_own_addresses(spec, row))
+    if row is None and plan is not None:
         if not _clone(connection, options, state_dir, plan, spec, token):
             return
         row = _existing(connection, token)
@@ -172,7 +174,7 @@ class Note:
 
 
 def _step(
-    connection: Connection, options: VSphereOptions, plan: Plan, spec: ServerSpec, token: uuid.UUID, row: Row
+    connection: Connection, options: VSphereOptions, plan: Plan | None, spec: ServerSpec, token: uuid.UUID, row: Row
 ) -> bool:
     """Do the next step of a clone that is there; True when it is done and another may follow."""
     running, failed = tasks.of_server(connection, list(row.get("recentTask") or []))
@@ -182,7 +184,7 @@ def _step(
         raise failed
     stage = observe.stage_of(row)
     power, _ = observe.power_of(row.get("runtime.powerState"), row.get("runtime.connectionState"))
-    if stage is Stage.CLONED:
+    if stage is Stage.CLONED and plan is not None:
         return reconfigure(connection, row, _equipment(plan, spec, row))
     if stage is Stage.EQUIPPED:
         return reconfigure(connection, row, _words(options, spec, token, row))

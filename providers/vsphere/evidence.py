@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pyVmomi import vim
 
@@ -44,12 +45,19 @@ def _machine(connection: Connection, token: uuid.UUID) -> Iterator[ResourceObser
     yield ResourceObservation(ResourceKind.SERVER, ref, observe.name_of(row), None, token, ref)
     for disk in observe.disks_of(row):
         size = -(-int(disk.capacityInKB) // _KIB_PER_GIB)
-        path = str(disk.backing.fileName)
-        yield ResourceObservation(ResourceKind.DISK, path, path.rpartition("/")[2], size, token, ref)
+        for path in _files(disk.backing):
+            yield ResourceObservation(ResourceKind.DISK, path, path.rpartition("/")[2], size, token, ref)
     for card in observe.cards_of(row):
         yield ResourceObservation(ResourceKind.NIC, f"{ref}/{card.macAddress}", str(card.macAddress), None, token, ref)
     for node in snapshots.nodes_of(row):
         yield ResourceObservation(ResourceKind.SNAPSHOT, str(id_of(node.snapshot)), node.name, None, token, ref)
+
+
+def _files(backing: Any) -> Iterator[str]:
+    """Yield a disk's file, and those that snapshots left below it."""
+    while backing is not None:
+        yield str(backing.fileName)
+        backing = getattr(backing, "parent", None)
 
 
 def _others(connection: Connection, options: VSphereOptions, token: uuid.UUID) -> Iterator[ResourceObservation]:
