@@ -28,7 +28,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sync": ("cloudmgr.cli_backend:sync", "Read zones, networks and images from the cloud platforms."),
     "quota": ("cloudmgr.cli_quota:app", "Show the quota tree, and prove the ledger."),
     "audit": ("cloudmgr.cli_audit:app", "Check the audit log."),
-    "inventory": ("cloudmgr.cli_inventory:app", "Export the inventory as csv, json or jsonl."),
+    "inventory": (
+        "cloudmgr.cli_inventory:app",
+        "Export the inventory as csv, json or jsonl; import what stands already.",
+    ),
     "login": ("cloudmgr.cli_login:app", "Get a token for the commands that speak to a running server."),
     "request": ("cloudmgr.cli_request:app", "Plan, submit, follow and decide on requests."),
     "server": ("cloudmgr.cli_server:app", "Show servers, start, stop and reboot them."),

@@ -46,6 +46,13 @@ class Client:
         """Return the answer to a POST, sent with an Idempotency-Key of its own."""
         return self._call("POST", path, body=body, headers={"Idempotency-Key": str(uuid.uuid4())})
 
+    def send(self, path: str, content: bytes, media_type: str, **query: Any) -> Any:
+        """Return the answer to a POST of a file, sent with an Idempotency-Key of its own."""
+        given = [(name, value) for name, value in query.items() if value is not None]
+        headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": media_type}
+        with self._open("POST", f"{path}?{urlencode(given)}", body=content, headers=headers) as response:
+            return json.loads(response.read())
+
     def pages(self, path: str, limit: int, **query: Any) -> Iterator[Any]:
         """Yield up to `limit` entries of a list, page after page."""
         cursor, left = None, limit
@@ -89,7 +96,9 @@ class Client:
             request.add_header("Authorization", f"Bearer {self._token}")
         for name, value in headers.items():
             request.add_header(name, value)
-        if body is not None or method == "POST":
+        if isinstance(body, bytes):
+            request.data = body
+        elif body is not None or method == "POST":
             request.data = json.dumps(body if body is not None else {}).encode()
             request.add_header("Content-Type", "application/json")
         try:

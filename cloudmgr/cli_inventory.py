@@ -1,4 +1,7 @@
-"""`cloudmgr inventory`: the inventory as a file, taken from the database itself and recorded like every export."""
+"""`cloudmgr inventory`: the inventory as a file, taken from the database itself and recorded like every export.
+
+Importing is done by a person with an account, over the API.
+"""
 
 import contextlib
 import os
@@ -9,7 +12,8 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from cloudmgr.cli_support import end_progress, place_of, progress, show_json, transaction
+from cloudmgr.cli_http import Client
+from cloudmgr.cli_support import CommandFailed, Place, end_progress, place_of, progress, show_json, transaction
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.http.exports import Recording
@@ -21,7 +25,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 
 @app.callback()
 def group() -> None:
-    """Export the inventory as csv, json or jsonl."""
+    """Export the inventory as csv, json or jsonl; import what stands already."""
 
 
 @app.command(epilog="Example: cloudmgr inventory export --format csv --include retired -o 资源台账.csv")
@@ -76,6 +80,68 @@ def export(
         )
     for name in job.not_collected:
         place.say(N_("{name} servers are not collected by this release: the file holds none."), error=True, name=name)
+
+
+@app.command("import", epilog="Example: cloudmgr inventory import 纳管.csv --dry-run")
+def import_file(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="CSV in UTF-8 or GB 18030, with the headers of an exported inventory.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything, tell it, and roll it back.")] = False,
+    good_only: Annotated[bool, typer.Option("--good-rows", help="Take the good rows, leave out the others.")] = False,
+    opening_balance: Annotated[
+        bool,
+        typer.Option("--opening-balance", help="Count even above the limits; quota administrators, with --reason."),
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Recorded with the import.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Take servers that stand already into the ledger, at CLOUDMGR_URL with CLOUDMGR_TOKEN.
+
+    All rows or none, unless --good-rows; exit status 1 if a row was, or would be, left out.
+    """
+    place = place_of(ctx)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise CommandFailed(
+            N_("The file {path} cannot be read: {reason}"), path=str(file), reason=error.strerror or ""
+        ) from error
+    report = Client(place).send(
+        "/inventory/imports",
+        content,
+        "text/csv",
+        dry_run="true" if dry_run else None,
+        accept="good" if good_only else None,
+        opening_balance="true" if opening_balance else None,
+        reason=reason or None,
+    )
+    if as_json:
+        show_json(report)
+    else:
+        _tell_import(place, report)
+    if not report["accepted"]:
+        raise typer.Exit(1)
+
+
+def _tell_import(place: Place, report: dict[str, Any]) -> None:
+    for each in report["errors"]:
+        told = {name: each[name] for name in ("row", "value", "message", "remedy")}
+        place.say(N_("Row {row}, {column} “{value}”: {message} {remedy}"), column=each["header"], **told)
+    for each in report["refusals"]:
+        place.say(N_("{project}: {message}"), project=each["project"], message=each["message"])
+    for each in report["requests"]:
+        place.say(
+            N_("{number}: {count} servers into {project} ({organization})"),
+            number=each["number"],
+            count=each["servers"],
+            project=each["project"],
+            organization=each["organization"],
+        )
+    told = {"taken": report["taken"], "rows": report["rows"]}
+    if report["dry_run"]:
+        place.say(N_("A rehearsal: nothing was written. {taken} of {rows} rows would be taken."), **told)
+    else:
+        place.say(N_("{taken} of {rows} rows were taken."), **told)
 
 
 @contextlib.contextmanager

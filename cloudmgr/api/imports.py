@@ -1,14 +1,13 @@
 """What stands already: importing servers of clouds into the ledger, one or by sheet, and rows kept by hand."""
 
 import hashlib
-from email.parser import BytesParser
-from email.policy import HTTP
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
 from fastapi import Depends, Query, Request, Response, status
 from pydantic import Field
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from cloudmgr.api.server_shapes import ServerShape, server_shape
@@ -143,33 +142,30 @@ async def _upload(request: Request) -> Upload:
     Raises:
         InvalidInput, ValidationError: no sheet is in it. HTTPException: malformed, or another content type.
     """
-    body = await request.body()
-    content_type = request.headers.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type == "application/json":
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = await (_file_of(request) if content_type == "multipart/form-data" else request.body())
+    if content_type == "application/json":
         try:
             document = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise HTTPException(STATUS["malformed"]) from error
         sheet = import_sheet.read_rows(ImportRows.model_validate(document).rows)
-    elif media_type == "text/csv":
-        sheet = import_sheet.read_csv(body)
-    elif media_type == "multipart/form-data":
-        body = _file_of(content_type, body)
+    elif content_type in ("text/csv", "multipart/form-data"):
         sheet = import_sheet.read_csv(body)
     else:
         raise HTTPException(STATUS["unsupported_media_type"])
     return Upload(sheet=sheet, digest=hashlib.sha256(body).hexdigest())
 
 
-def _file_of(content_type: str, body: bytes) -> bytes:
-    """Return the part called `file`; the whole body is in memory already, and small (1 MiB)."""
-    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", "replace")
-    for part in BytesParser(policy=HTTP).parsebytes(head + body).iter_parts():
-        if part.get_param("name", header="content-disposition") == "file":
-            content = part.get_payload(decode=True)
-            return content if isinstance(content, bytes) else b""
-    raise InvalidInput(N_("The form has no part called file."), field="file")
+async def _file_of(request: Request) -> bytes:
+    """Return the part called `file`. The form was read already, for the page's token in it, and is kept."""
+    form = await request.form()
+    file = form.get("file")
+    content = await file.read() if isinstance(file, UploadFile) else None
+    await form.close()
+    if content is None:
+        raise InvalidInput(N_("The form has no part called file."), field="file")
+    return content
 
 
 @router.post(

@@ -159,7 +159,12 @@ def _division(row: Any, sight: Sight) -> tuple[str, str]:
 
 
 def _status(row: Any) -> str:
-    """Return the ledger's status: our phase where it decides, else what the backend last said."""
+    """Return the ledger's status: our phase where it decides, else what the backend last said.
+
+    Of what is kept by hand nobody but a person says anything: in service, it runs.
+    """
+    if row.source == ServerSource.MANUAL and row.phase == ServerPhase.ACTIVE:
+        return "running"
     return _PHASES.get(row.phase) or _STATES.get(row.state, "abnormal")
 
 
