@@ -197,7 +197,7 @@ class _Surroundings:
             organization=organization,
             name=name,
             source=ServerSource.MANUAL if seen is None else ServerSource.IMPORTED,
-            resource_type=row.get("resource_type") or ResourceType.VM.value,
+            resource_type=_resource_type(row, seen),
             observed=seen,
             backend=backend,
             zone=zone,
@@ -221,13 +221,6 @@ class _Surroundings:
             counts_quota=_counts(row, seen),
             stated=_stated(row, is_manual=seen is None),
         )
-        if entry.source is ServerSource.IMPORTED and entry.resource_type != ResourceType.VM:
-            raise _WrongError(
-                "resource_type",
-                "differs",
-                N_("What a cloud shows is a virtual machine."),
-                N_("Leave the cell empty, or register a physical machine by hand."),
-            )
         if seen is not None:
             self._used[seen.id] = row.number
         self._names.add((project.id, name))
@@ -461,16 +454,21 @@ def _arch(row: SheetRow, seen: ObservedServer | None, zone: Zone | None) -> str:
     return shown or str(_needed(row, "arch"))
 
 
+def _resource_type(row: SheetRow, seen: ObservedServer | None) -> str:
+    given: str = row.get("resource_type") or ResourceType.VM.value
+    if seen is not None and given != ResourceType.VM:
+        what = N_("What a cloud shows is a virtual machine.")
+        remedy = N_("Leave the cell empty, or register a physical machine by hand.")
+        raise _WrongError("resource_type", "differs", what, remedy)
+    return given
+
+
 def _counts(row: SheetRow, seen: ObservedServer | None) -> bool:
     """Whether it counts: what stands at a cloud always does; of what is kept by hand somebody must say."""
     if seen is not None:
         if row.get("counts_quota") is False:
-            raise _WrongError(
-                "counts_quota",
-                "always",
-                N_("A server at a cloud always counts against the quota."),
-                N_("Leave the cell empty."),
-            )
+            what = N_("A server at a cloud always counts against the quota.")
+            raise _WrongError("counts_quota", "always", what, N_("Leave the cell empty."))
         return True
     return bool(_needed(row, "counts_quota"))
 

@@ -124,6 +124,43 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/api/v1/findings/decisions"): {"ids": ["{finding_id}"], "decision": "ignore", "reason": "测试"},
     ("POST", "/api/v1/servers/{server_id}/certificate/checks"): None,
     ("POST", "/api/v1/backends/{backend_id}/syncs"): {"confirm_losses": False},
+    ("POST", "/api/v1/inventory/imports"): {
+        "rows": [
+            {
+                "source": "人工登记",
+                "resource_type": "物理机",
+                "counts_quota": "否",
+                "name": "by-sheet",
+                "system_name": "智慧社区综合服务平台",
+                "network_zone": world.ZONE,
+                "env": "生产",
+                "purpose": "应用",
+                "arch": "aarch64",
+                "vcpu": 2,
+                "memory_gib": 4,
+                "system_disk_gib": 40,
+                "datacenter": "老机房",
+                "lease_end": "长期",
+            }
+        ]
+    },
+    ("POST", "/api/v1/inventory/manual-servers"): {
+        "project": "{project_id}",
+        "name": "by-hand",
+        "resource_type": "baremetal",
+        "counts_quota": False,
+        "env": "prd",
+        "purpose_kind": "app",
+        "network_zone": world.ZONE,
+        "arch": "aarch64",
+        "vcpus": 2,
+        "memory_mib": 4096,
+        "system_disk_gib": 40,
+        "datacenter": "老机房",
+    },
+    ("PATCH", "/api/v1/inventory/manual-servers/{server_id}"): {"vcpus": 4},
+    ("POST", "/api/v1/inventory/manual-servers/{server_id}/confirmations"): None,
+    ("POST", "/api/v1/inventory/manual-servers/{server_id}/retirement"): {"reason": "报废"},
 }
 
 

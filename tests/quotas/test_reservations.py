@@ -3,6 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
+import quotas
 from cloudmgr.domain.errors import Conflict, InvalidInput, NotFound
 from cloudmgr.domain.ids import new_id
 from quotas import (
@@ -303,3 +304,44 @@ def test_another_tree_is_not_touched(city):
     query = sa.select(BALANCES).where(BALANCES.c.account_id == other.root)
     assert city.session.connection().execute(query).all() == []
     assert city.session.connection().execute(sa.select(PARTS).where(PARTS.c.account_id == other.community)).all() == []
+
+
+def test_what_stands_already_is_counted_in_one_movement_and_never_above_a_limit_unasked(city):
+    city.limit(city.community, {"vcpus": 10})
+    reservation, parts = new_id(), [server(4), server(8)]
+    with pytest.raises(quotas.QuotaExceeded):
+        quotas.adopt(city.session, reservation_id=reservation, account_id=city.community, parts=parts)
+    assert quotas.account_usage(city.session, city.community).used.get("vcpus", 0) == 0
+    passed = quotas.adopt(
+        city.session, reservation_id=reservation, account_id=city.community, parts=parts, above_limits=True
+    )
+    assert [(str(each.key), each.limit) for each in passed] == [("vcpus", 10)]
+    for account in (city.community, city.furong, city.root):
+        assert quotas.account_usage(city.session, account).used["vcpus"] == 12
+    assert quotas.adopt(city.session, reservation_id=reservation, account_id=city.community, parts=parts) == []
+    assert quotas.account_usage(city.session, city.community).used["vcpus"] == 12
+    assert quotas.verify(city.session).mismatches == []
+
+
+def test_above_a_limit_only_growth_is_refused_until_use_is_below_it(city):
+    city.limit(city.community, {"vcpus": 10})
+    reservation, big, small = new_id(), server(8), server(4)
+    quotas.adopt(
+        city.session, reservation_id=reservation, account_id=city.community, parts=[big, small], above_limits=True
+    )
+    with pytest.raises(quotas.QuotaExceeded):
+        quotas.reserve(city.session, reservation_id=new_id(), account_id=city.community, parts=[server(1)])
+    quotas.release(city.session, reservation_id=reservation, part_id=small.part_id)
+    with pytest.raises(quotas.QuotaExceeded):
+        quotas.reserve(city.session, reservation_id=new_id(), account_id=city.community, parts=[server(3)])
+    quotas.reserve(city.session, reservation_id=new_id(), account_id=city.community, parts=[server(2)])
+    assert quotas.verify(city.session).mismatches == []
+
+
+def test_a_part_may_hold_nothing_and_end_all_the_same(city):
+    reservation, part = new_id(), quotas.Part(new_id(), {}, {"arch": "aarch64"})
+    quotas.adopt(city.session, reservation_id=reservation, account_id=city.community, parts=[part])
+    quotas.release(city.session, reservation_id=reservation, part_id=part.part_id)
+    (held,) = quotas.get_reservation(city.session, reservation).parts
+    assert held.state is quotas.PartState.RELEASED
+    assert quotas.verify(city.session).mismatches == []
