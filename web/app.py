@@ -6,6 +6,7 @@ from web.errors import error_page
 from web.pages import (
     approvals,
     audit,
+    backends,
     catalogue,
     events,
     home,
@@ -28,6 +29,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     approvals.router,
     servers.router,
     quotas.router,
+    backends.router,
     catalogue.router,
     inventory.router,
     projects.router,

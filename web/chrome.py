@@ -36,6 +36,10 @@ _MENU: Sequence[tuple[str, Sequence[tuple[str, str, str, tuple[Action, ...]]]]] 
         ),
     ),
     (
+        N_("Clouds"),
+        (("/backends", "cloud", N_("Cloud platforms"), (Action.CAPACITY_READ, Action.FINDING_READ)),),
+    ),
+    (
         N_("Administration"),
         (
             ("/projects", "building", N_("Information systems"), (Action.ORGANIZATION_READ,)),

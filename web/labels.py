@@ -20,7 +20,7 @@ from cloudmgr.domain.findings import (
     SyncOutcome,
 )
 from cloudmgr.domain.freshness import Freshness
-from cloudmgr.domain.labels import REQUEST_PHASES, ROLES, SERVER_PHASES
+from cloudmgr.domain.labels import FINDING_FIELDS, REQUEST_PHASES, ROLES, SERVER_PHASES
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.openings import OpeningState, PublicIpPhase
 from cloudmgr.domain.phases import (
@@ -87,11 +87,25 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         FindingDecision.CONFIRM_LOSS: N_("Confirm the loss"),
         FindingDecision.WAIT: N_("Wait for it"),
     },
+    "finding_field": {**FINDING_FIELDS, "vcpus": N_("vCPUs"), "memory_mib": N_("Memory")},
     "freshness": {
         Freshness.FRESH: N_("Up to date"),
         Freshness.STALE: N_("Out of date"),
         Freshness.AWAY: N_("Away, as expected"),
         Freshness.NEVER: NOT_COLLECTED,
+    },
+    "capability": {
+        "power": N_("Switch on and off, restart"),
+        "resize": N_("Change sizes"),
+        "snapshots": N_("Snapshots"),
+        "volumes": N_("Volumes"),
+        "fixed_addresses": N_("Addresses we choose"),
+        "port_rules": N_("Open and close ports"),
+        "public_ips": N_("Public addresses"),
+        "console": N_("Server console"),
+        "evidence": N_("Proof of deletion, piece by piece"),
+        "incremental": N_("Tells only what changed"),
+        "cloud_quota": N_("Tells its own quota"),
     },
     "sync_kind": {SyncKind.FULL: N_("Everything"), SyncKind.INCREMENTAL: N_("Changes only")},
     "sync_outcome": {
@@ -317,6 +331,11 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "granted": N_("The role was granted."),
         "revoked": N_("The role was revoked."),
         "unlocked": N_("The account was unlocked."),
+        "looked": N_("The cloud is being looked at; the look appears below once it has ended."),
+        "decided": N_("Decided. What must be changed at a cloud is done by a worker now."),
+        "reserved": N_("The address is reserved."),
+        "freed": N_("The address is free again."),
+        "asked_again": N_("The cloud is being asked once more; reload the page in a moment."),
     },
     "field": {
         "project": N_("Information system"),
@@ -403,6 +422,27 @@ _TONES: Mapping[str, Mapping[str, str]] = {
     "export_state": {"running": "busy", "done": "ok", "broken": "bad"},
     "outcome": {"success": "ok", "denied": "warn", "failure": "bad"},
     "health": {"ok": "ok", "degraded": "warn", "down": "bad"},
+    "freshness": {"fresh": "ok", "stale": "bad", "away": "warn"},
+    "sync_outcome": {"ok": "ok", "failed": "bad", "suspect": "warn"},
+    "finding_kind": {
+        "unauthorised": "bad", "revived": "bad", "orphan": "bad", "address_conflict": "bad", "drift": "warn",
+        "unmanaged": "info", "leftover": "warn",
+    },
+    "finding_state": {"open": "warn", "restoring": "busy", "accepted": "ok", "restored": "ok", "resolved": "ok"},
+    "opening_state": {
+        "requested": "info", "active": "ok", "recorded": "warn", "closing": "busy", "expired": "neutral", "failed": "bad",
+    },
+    "public_ip_phase": {"requested": "info", "active": "ok", "releasing": "busy", "failed": "bad"},
+    "certificate_state": {"open": "busy", "incomplete": "bad", "complete": "ok"},
+    "item_state": {"there": "bad", "gone": "ok", "unknown": "warn"},
+    "volume_phase": {
+        "requested": "info", "creating": "busy", "available": "ok", "attaching": "busy", "attached": "ok",
+        "detaching": "busy", "deleting": "busy", "failed": "bad",
+    },
+    "snapshot_phase": {
+        "requested": "info", "creating": "busy", "available": "ok", "reverting": "busy", "deleting": "busy",
+        "failed": "bad",
+    },
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +25,14 @@ WIDTHS = {"desktop": (1366, 900), "phone": (360, 760)}
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running(tmp_path_factory.mktemp("site") / "city") as found:
+def site_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the installation to visit keeps its data, its simulated clouds among them."""
+    return tmp_path_factory.mktemp("site") / "city"
+
+
+@pytest.fixture(scope="session")
+def site(site_home: Path) -> Iterator[str]:
+    with running(site_home) as found:
         yield found
 
 

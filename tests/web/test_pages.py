@@ -25,6 +25,7 @@ PAGES = [
     "/catalogue/backends",
     "/catalogue/flavors",
     "/catalogue/images",
+    "/backends",
     "/inventory",
     "/projects",
     "/users",

@@ -103,6 +103,7 @@ def _capacity(desk: Desk, view: ZoneView) -> list[str]:
 def _backend(desk: Desk, view: BackendView) -> dict[str, Any]:
     backend = view.backend
     return {
+        "id": backend.id,
         "title": backend.title or backend.name,
         "name": backend.name,
         "provider": backend.provider,
