@@ -37,7 +37,10 @@ _MENU: Sequence[tuple[str, Sequence[tuple[str, str, str, tuple[Action, ...]]]]] 
     ),
     (
         N_("Clouds"),
-        (("/backends", "cloud", N_("Cloud platforms"), (Action.CAPACITY_READ, Action.FINDING_READ)),),
+        (
+            ("/backends", "cloud", N_("Cloud platforms"), (Action.CAPACITY_READ, Action.FINDING_READ)),
+            ("/findings", "alert", N_("Findings"), (Action.FINDING_READ,)),
+        ),
     ),
     (
         N_("Administration"),

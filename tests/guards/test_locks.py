@@ -13,7 +13,13 @@ from packaging.utils import canonicalize_name
 
 from tests.guards.tree import ROOT
 
-_LOCKS = ("constraints.txt", "constraints-dev.txt", "constraints-labs.txt", "constraints-moto.txt", "constraints-node.txt")
+_LOCKS = (
+    "constraints.txt",
+    "constraints-dev.txt",
+    "constraints-labs.txt",
+    "constraints-moto.txt",
+    "constraints-node.txt",
+)
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;]+)", re.MULTILINE)
 
 

@@ -1,14 +1,16 @@
 """Rooms of cloud platforms: what may be said of each, who is told what, and asking for a look."""
 
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from sqlmodel import select
 
 from cloudmgr.domain import clock
-from cloudmgr.models import AuditEvent, Backend, SyncRun
+from cloudmgr.models import AuditEvent, Backend, Finding, SyncRun
 from tests.web.conftest import Console
+from tests.web.html import Page
 
 
 def _backend(console: Console, **changes: Any) -> uuid.UUID:
@@ -103,3 +105,78 @@ def test_a_look_that_cannot_be_asked_for_is_told_on_the_page(console: Console) -
     page = console.reader("sysadmin").post(f"/backends/{id_}/look", 409)
     assert "市级鲲鹏云" in page.text
     assert console.reader("sysadmin").page(f"/backends/{uuid.uuid4()}", 404)
+
+
+def names(page: Page) -> set[str]:
+    return {each.get("name", "") for _, each in page.fields}
+
+
+def _findings(console: Console, server_id: uuid.UUID) -> dict[str, uuid.UUID]:
+    """A drift that can be accepted, and a stranger that cannot; returned by kind."""
+    now = clock.now()
+    with console.world.session() as session:
+        backend = session.exec(select(Backend)).one()
+        rows = [
+            Finding(
+                kind="drift", backend_id=backend.id, server_id=server_id, ref="vm-1", field="name", name="srv01",
+                held={"value": "srv01"}, observed={"value": "srv01-old"}, first_seen_at=now, last_seen_at=now,
+                message={"template": "{name} differs.", "params": {"name": "srv01"}},
+            ),
+            Finding(
+                kind="unmanaged", backend_id=backend.id, ref="vm-9", name="hand-made", first_seen_at=now,
+                last_seen_at=now, observed={"power": "running", "vcpus": 4, "memory_mib": 8192, "addresses": ["10.60.0.77"]},
+            ),
+        ]  # fmt: skip
+        session.add_all(rows)
+        session.commit()
+        return {row.kind: row.id for row in rows}
+
+
+def test_the_inbox_shows_both_sides_and_who_may_decide(console: Console, standing: Callable[..., uuid.UUID]) -> None:
+    server_id = standing()
+    _findings(console, server_id)
+    page = console.reader("sysadmin").page("/findings")
+    assert f"/servers/{server_id}" in page.links
+    assert "srv01-old" in page.words
+    assert "4C8G · 运行中 · 10.60.0.77" in page.text
+    assert "decision" in names(page)
+    only = console.reader("sysadmin").page("/findings?kind=unmanaged")
+    assert "srv01-old" not in only.words
+    auditor = console.reader("auditor").page("/findings")
+    assert "srv01-old" in auditor.words
+    assert "decision" not in names(auditor)
+    district = console.reader("admin").page("/findings")
+    assert "hand-made" not in district.words
+
+
+def test_many_findings_are_decided_at_once_and_refusals_stand_beside(
+    console: Console, standing: Callable[..., uuid.UUID]
+) -> None:
+    made = _findings(console, standing())
+    reader = console.reader("sysadmin", "en")
+    page = reader.post("/findings", 200, ids=[str(each) for each in made.values()], decision="accept")
+    assert "1 decided, 1 refused" in page.text
+    assert "hand-made is not in the ledger: import it into a project, or ignore it." in page.text
+    assert "srv01-old" not in page.words
+    reader.post(
+        "/findings?kind=unmanaged", ids=str(made["unmanaged"]), decision="ignore", reason="belongs to the archive"
+    )
+    assert reader.location == "/findings?kind=unmanaged&done=decided"
+    ignored = reader.page("/findings?state=ignored")
+    assert "sysadmin: belongs to the archive" in ignored.text.replace(" :", ":")
+
+
+def test_a_decision_that_lacks_something_is_told_on_the_form(
+    console: Console, standing: Callable[..., uuid.UUID]
+) -> None:
+    made = _findings(console, standing())
+    reader = console.reader("sysadmin", "en")
+    assert "Mark at least one line first." in reader.post("/findings", 422, decision="ignore").text
+    one = str(made["unmanaged"])
+    page = reader.post("/findings", 422, ids=one, decision="ignore")
+    assert "Say why: this decision puts nothing right." in page.text
+    assert [each.get("value") for _, each in page.fields if "checked" in each] == [one]
+    assert "correct the fields" in reader.post("/findings", 422, ids=one, decision="burn").text
+    assert "is not in the ledger" in reader.post("/findings", 409, ids=one, decision="accept").text
+    console.reader("auditor").post("/findings", 403, ids=one, decision="ignore", reason="x")
+    reader.page("/findings?kind=nonsense", 422)

@@ -26,6 +26,7 @@ PAGES = [
     "/catalogue/flavors",
     "/catalogue/images",
     "/backends",
+    "/findings",
     "/inventory",
     "/projects",
     "/users",
@@ -35,14 +36,14 @@ PAGES = [
 PEOPLE = ["requester", "admin", "both", "quota", "sysadmin", "secadmin", "auditor", "external"]
 UNTRANSLATED = {msgid for msgid, text in catalogue("zh_CN").items() if msgid != text and len(msgid) > 2}
 CLOSED = {
-    "requester": {"/approvals", "/users"},
+    "requester": {"/approvals", "/users", "/findings"},
     "admin": {"/requests/new"},
     "both": set(),
-    "quota": {"/requests/new", "/approvals", "/users"},
+    "quota": {"/requests/new", "/approvals", "/users", "/findings"},
     "sysadmin": {"/requests/new", "/approvals"},
-    "secadmin": {"/requests", "/requests/new", "/approvals", "/servers", "/quotas", "/inventory"},
+    "secadmin": {"/requests", "/requests/new", "/approvals", "/servers", "/quotas", "/inventory", "/findings"},
     "auditor": {"/requests/new", "/approvals"},
-    "external": {"/requests/new", "/approvals", "/users"},
+    "external": {"/requests/new", "/approvals", "/users", "/findings"},
 }
 
 

@@ -37,6 +37,14 @@
   }
 
   document.querySelectorAll("[data-stream]").forEach(follow);
+  document.querySelectorAll("[data-mark-all]").forEach(function (button) {
+    button.hidden = false;
+    button.addEventListener("click", function () {
+      var boxes = Array.from(button.form.querySelectorAll("input[type=checkbox]"));
+      var all = boxes.every(function (box) { return box.checked; });
+      boxes.forEach(function (box) { box.checked = !all; });
+    });
+  });
   document.querySelectorAll("[data-print]").forEach(function (button) {
     button.hidden = false;
     button.addEventListener("click", function () { window.print(); });
