@@ -60,12 +60,26 @@ class NetworkView:
 
 
 def list_networks(
-    session: Session, actor: Actor, *, backend: str | None = None, limit: int = 50, cursor: uuid.UUID | None = None
+    session: Session,
+    actor: Actor,
+    *,
+    backend: str | None = None,
+    network_zone: str | None = None,
+    without_subnet: bool = False,
+    limit: int = 50,
+    cursor: uuid.UUID | None = None,
 ) -> tuple[list[NetworkView], uuid.UUID | None]:
-    """Return a page of the networks, of all backends or of one."""
+    """Return a page of the networks: of a backend, of a network zone, or those the address plan has no subnet for."""
     access.require(actor, Action.CATALOGUE_READ)
     backend_id = require_backend(session, backend).id if backend else None
-    rows, following = zones.listed_networks(session, backend_id=backend_id, limit=limit, after=cursor)
+    rows, following = zones.listed_networks(
+        session,
+        backend_id=backend_id,
+        network_zone=network_zone,
+        without_subnet=without_subnet,
+        limit=limit,
+        after=cursor,
+    )
     return [NetworkView(*row) for row in rows], following
 
 

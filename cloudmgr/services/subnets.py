@@ -202,6 +202,42 @@ def set_ranges(session: Session, actor: Actor, subnet_id: uuid.UUID, ranges: Seq
     return update_subnet(session, actor, subnet_id, UpdateSubnet(ranges=list(ranges)))
 
 
+def add_range(session: Session, actor: Actor, subnet_id: uuid.UUID, added: RangeInput) -> SubnetView:
+    """Add one range to a subnet; what others change at the same moment stays.
+
+    Raises:
+        NotFound: there is no such subnet.
+        InvalidInput: the range does not fit; named as `ranges[n]`, n being how many there are.
+    """
+    kept = _kept_ranges(session, actor, subnet_id)
+    return set_ranges(session, actor, subnet_id, [*map(_as_input, kept), added])
+
+
+def remove_range(session: Session, actor: Actor, subnet_id: uuid.UUID, range_id: uuid.UUID) -> SubnetView:
+    """Take one range from a subnet.
+
+    Raises:
+        NotFound: there is no such subnet, or it has no such range (any more).
+    """
+    kept = _kept_ranges(session, actor, subnet_id)
+    left = [row for row in kept if row.id != range_id]
+    if len(left) == len(kept):
+        raise NotFound(N_("The subnet has no such range any more; look at it again."))
+    return set_ranges(session, actor, subnet_id, [_as_input(row) for row in left])
+
+
+def _kept_ranges(session: Session, actor: Actor, subnet_id: uuid.UUID) -> list[AddressRange]:
+    """Return the ranges of a subnet that nobody else changes until this transaction ends."""
+    access.require(actor, Action.CATALOGUE_WRITE)
+    subnet, *_ = _row(session, subnet_id)
+    store.lock(session, subnet.id)
+    return store.ranges(session, [subnet.id])[subnet.id]
+
+
+def _as_input(row: AddressRange) -> RangeInput:
+    return RangeInput.model_validate({name: getattr(row, name) for name in RangeInput.model_fields})
+
+
 def delete_subnet(session: Session, actor: Actor, subnet_id: uuid.UUID) -> None:
     """Take a subnet out of the address plan.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from cloudmgr.models import Backend, Network, Zone, ZoneInventory, ZoneNetworkZone
+from cloudmgr.models import Backend, Network, Subnet, Zone, ZoneInventory, ZoneNetworkZone
 from cloudmgr.store.paging import oldest_first
 
 ZoneRow = tuple[Zone, Backend]
@@ -81,12 +81,22 @@ def network_by_ref(session: Session, backend_id: uuid.UUID, ref: str) -> Network
 
 
 def listed_networks(
-    session: Session, *, backend_id: uuid.UUID | None = None, limit: int, after: uuid.UUID | None = None
+    session: Session,
+    *,
+    backend_id: uuid.UUID | None = None,
+    network_zone: str | None = None,
+    without_subnet: bool = False,
+    limit: int,
+    after: uuid.UUID | None = None,
 ) -> tuple[list[NetworkRow], uuid.UUID | None]:
     """Return a page of networks with their backends, oldest first."""
     statement = select(Network, Backend).join(Backend, col(Network.backend_id) == col(Backend.id))
     if backend_id is not None:
         statement = statement.where(Network.backend_id == backend_id)
+    if network_zone is not None:
+        statement = statement.where(Network.network_zone == network_zone)
+    if without_subnet:
+        statement = statement.where(~select(Subnet.id).where(col(Subnet.network_id) == col(Network.id)).exists())
     return oldest_first(session, statement, col(Network.id), limit=limit, cursor=after)
 
 

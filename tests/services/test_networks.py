@@ -7,10 +7,31 @@ import pytest
 from sqlmodel import select
 
 import quotas
-from cloudmgr.domain.errors import AddressUnavailable, Conflict, InvalidInput, Refusal, Unsupported
-from cloudmgr.models import Address, Backend, PortOpening, PublicIp, ResourceRequest, Server, Subnet
-from cloudmgr.services import approvals, plans, requests
+from cloudmgr.domain import clock
+from cloudmgr.domain.addresses import key_of
+from cloudmgr.domain.errors import (
+    AddressUnavailable,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Refusal,
+    Unsupported,
+)
+from cloudmgr.models import (
+    Address,
+    Backend,
+    Network,
+    ObservedAddress,
+    PortOpening,
+    PublicIp,
+    ResourceRequest,
+    Server,
+    Subnet,
+)
+from cloudmgr.services import approvals, plans, reported_addresses, requests, subnets
 from cloudmgr.services.request_inputs import Decide, body_adapter
+from cloudmgr.services.subnets import RangeInput
 from cloudmgr.store import addresses
 from tests.stocked import Desk, stand
 from tests.store.test_addresses import add_subnet
@@ -239,3 +260,54 @@ def test_a_subnet_that_a_cloud_reports_is_learnt_and_not_managed(desk: Desk) -> 
     )
     assert isinstance(learnt, Subnet)
     assert (learnt.is_managed, learnt.gateway) == (False, "203.0.113.1")
+
+
+class TestWhatBackendsSay:
+    def test_only_what_the_record_does_not_explain_is_told(self, desk: Desk) -> None:
+        server = standing(desk)
+        subnet = add_subnet(desk.session, "198.51.100.0/24", gateway="198.51.100.1")
+        for text, state in (("198.51.100.7", "allocated"), ("198.51.100.8", "allocated")):
+            addresses.take_exact(
+                desk.session, subnet, text, state=state, server_id=server.id,
+                organization_id=server.organization_id, by="test",
+            )  # fmt: skip
+        addresses.take_exact(
+            desk.session, subnet, "198.51.100.9", state="reserved", server_id=None, organization_id=None, by="test"
+        )
+        network = desk.session.get_one(Network, subnet.network_id)
+        for last, ref in ((1, "router"), (7, server.native_ref), (8, "vm-of-others"), (9, "printer"), (20, "unknown")):
+            text = f"198.51.100.{last}"
+            desk.session.add(
+                ObservedAddress(
+                    backend_id=network.backend_id, network_ref=network.ref, address=text, key=key_of(text),
+                    server_ref=ref, last_seen_at=clock.now(),
+                )
+            )  # fmt: skip
+        desk.session.flush()
+        rows, _ = reported_addresses.list_reported(desk.session, desk.actor("sysadmin"), subnet.id)
+        told = {seen.address: (held is not None, holder is not None) for seen, held, holder in rows}
+        assert told == {
+            "198.51.100.8": (True, True),
+            "198.51.100.9": (True, False),
+            "198.51.100.20": (False, False),
+        }
+        for nobody in ("requester", "admin"):
+            with pytest.raises(Forbidden):
+                reported_addresses.list_reported(desk.session, desk.actor(nobody), subnet.id)
+
+    def test_ranges_come_and_go_one_by_one(self, desk: Desk) -> None:
+        subnet = add_subnet(desk.session, "198.51.100.0/24")
+        actor = desk.actor("sysadmin")
+        for kind, first, last in (("pool", 10, 19), ("excluded", 11, 12)):
+            given = RangeInput.model_validate(
+                {"kind": kind, "first": f"198.51.100.{first}", "last": f"198.51.100.{last}"}
+            )
+            view = subnets.add_range(desk.session, actor, subnet.id, given)
+        assert view.counts["free"] == 8
+        excluded = next(each for each in view.ranges if each.kind == "excluded")
+        assert subnets.remove_range(desk.session, actor, subnet.id, excluded.id).counts["free"] == 10
+        with pytest.raises(NotFound):
+            subnets.remove_range(desk.session, actor, subnet.id, excluded.id)
+        with pytest.raises(InvalidInput) as error:
+            subnets.add_range(desk.session, actor, subnet.id, given.model_copy(update={"last": "203.0.113.1"}))
+        assert error.value.field == "ranges[1].last"
