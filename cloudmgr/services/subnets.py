@@ -217,12 +217,13 @@ def remove_range(session: Session, actor: Actor, subnet_id: uuid.UUID, range_id:
     """Take one range from a subnet.
 
     Raises:
-        NotFound: there is no such subnet, or it has no such range (any more).
+        NotFound: there is no such subnet.
+        Conflict: it has no such range any more.
     """
     kept = _kept_ranges(session, actor, subnet_id)
     left = [row for row in kept if row.id != range_id]
     if len(left) == len(kept):
-        raise NotFound(N_("The subnet has no such range any more; look at it again."))
+        raise Conflict(N_("The subnet has no such range any more; look at it again."))
     return set_ranges(session, actor, subnet_id, [_as_input(row) for row in left])
 
 

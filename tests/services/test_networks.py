@@ -14,7 +14,6 @@ from cloudmgr.domain.errors import (
     Conflict,
     Forbidden,
     InvalidInput,
-    NotFound,
     Refusal,
     Unsupported,
 )
@@ -306,7 +305,7 @@ class TestWhatBackendsSay:
         assert view.counts["free"] == 8
         excluded = next(each for each in view.ranges if each.kind == "excluded")
         assert subnets.remove_range(desk.session, actor, subnet.id, excluded.id).counts["free"] == 10
-        with pytest.raises(NotFound):
+        with pytest.raises(Conflict):
             subnets.remove_range(desk.session, actor, subnet.id, excluded.id)
         with pytest.raises(InvalidInput) as error:
             subnets.add_range(desk.session, actor, subnet.id, given.model_copy(update={"last": "203.0.113.1"}))
