@@ -88,7 +88,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     missing: dict[str, int] = {}
     for report in skipped:
         text = str(report.longrepr)
-        for name in ("libvirt", "chromium", "moto", "vsphere"):
+        for name in ("libvirt", "openstack", "vsphere", "moto", "chromium"):
             if f"lab {name} is missing" in text:
                 missing[name] = missing.get(name, 0) + 1
     for name, count in sorted(missing.items()):
