@@ -33,6 +33,7 @@ _MENU: Sequence[tuple[str, Sequence[tuple[str, str, str, tuple[Action, ...]]]]] 
             ("/quotas", "gauge", N_("Quotas"), (Action.QUOTA_READ,)),
             ("/catalogue/zones", "layers", N_("Pools and catalogue"), (Action.CATALOGUE_READ,)),
             ("/inventory", "table", N_("Inventory export"), (Action.INVENTORY_EXPORT,)),
+            ("/certificates", "shield", N_("Deletion certificates"), (Action.SERVER_READ,)),
         ),
     ),
     (

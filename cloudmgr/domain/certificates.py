@@ -62,6 +62,11 @@ def freed(held: Mapping[str, int], left: Collection[str]) -> dict[str, int]:
     }
 
 
+def keeping(resource: str, left: Collection[str]) -> list[str]:
+    """Return which of the kinds `left` a resource is still held for, in order; of one that no piece stands for, all."""
+    return sorted(frozenset(left) & _STANDS_FOR.get(resource, frozenset(left)))
+
+
 def wait_before(check: int, first: timedelta) -> timedelta:
     """Return how long to wait before the next look, after so many: twice as long each time, an hour at most."""
     return min(first * (1 << min(check, 20)), MOST_WAIT)

@@ -29,6 +29,11 @@ def of_server(session: Session, server_id: uuid.UUID, *, lock: bool = False) -> 
     return session.exec(query.execution_options(populate_existing=lock)).first()
 
 
+def get(session: Session, certificate_id: uuid.UUID) -> DeletionCertificate | None:
+    """Return one certificate."""
+    return session.get(DeletionCertificate, certificate_id)
+
+
 def items(session: Session, certificate_id: uuid.UUID) -> list[CertificateItem]:
     """Return the pieces of a certificate, the server first, then by kind and reference."""
     found = session.exec(select(CertificateItem).where(CertificateItem.certificate_id == certificate_id))
