@@ -1,19 +1,20 @@
 """`cloudmgr config check`: everything that can be found wrong before a start."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import typer
 from pydantic import ValidationError
 
 from cloudmgr.adapters import crypto, migrate
-from cloudmgr.cli_support import CommandFailed, place_of
+from cloudmgr.cli_support import CommandFailed, open_engine, place_of
 from cloudmgr.domain.errors import Refusal
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.http import validation
 from cloudmgr.main import ListenerRefused, check_listener
 from cloudmgr.settings import Settings
-from cloudmgr.workflows.runtime import SHARED_KEYS
+from cloudmgr.store.db import new_session
+from cloudmgr.workflows import sections
 from providers import registry
 from providers.errors import ProviderError
 
@@ -52,6 +53,8 @@ def _process(settings: Settings) -> Iterator[str | Message]:
         migrate.check(settings)
     except Refusal as refusal:
         yield refusal.message
+    else:
+        yield from _names(settings)
     for folder in settings.playbooks_dirs:
         if not (folder / "catalog").is_dir():
             yield Message(N_("playbooks_dirs: {folder} has no folder catalog/."), {"folder": str(folder)})
@@ -68,8 +71,35 @@ def _backends(settings: Settings) -> Iterator[str | Message]:
         if name in names:
             yield Message(N_("{at}: the name {name} stands twice."), {"at": at, "name": name})
         names.add(name)
+        yield from _shared(at, section)
         if "provider" in section:
             yield from _options(at, section)
+
+
+def _shared(at: str, section: Any) -> Iterator[Message]:
+    try:
+        sections.shared_of(section)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        yield from _told(at, [each for each in faults if each["type"] != "missing"])
+
+
+def _names(settings: Settings) -> Iterator[Message]:
+    """Tell codes and names in sections that the database does not know."""
+    with open_engine(settings) as engine, new_session(engine) as session:
+        for index, section in enumerate(settings.backends):
+            try:
+                options = sections.shared_of(section)
+            except ValidationError:
+                continue
+            at = f"backends[{index}]"
+            for code in sections.unknown_organizations(session, options):
+                yield Message(
+                    N_("{at}: There is no organization {code}; load it with `cloudmgr apply`."),
+                    {"at": at, "code": code},
+                )
+            for name in sections.unknown_network_zones(session, options):
+                yield Message(N_("{at}.network_zones: There is no network zone {name}."), {"at": at, "name": name})
 
 
 def _options(at: str, section: Any) -> Iterator[str | Message]:
@@ -79,8 +109,12 @@ def _options(at: str, section: Any) -> Iterator[str | Message]:
         yield Message("{at}: {message}", {"at": at, "message": error.message})
         return
     try:
-        driver.Options.model_validate({key: value for key, value in section.items() if key not in SHARED_KEYS})
+        driver.Options.model_validate({key: value for key, value in section.items() if key not in sections.SHARED_KEYS})
     except ValidationError as error:
-        for each in validation.findings(error.errors(include_url=False, include_input=False)):
-            field = f"{at}.{each['field']}" if each["field"] else at
-            yield Message("{at}: {message}", {"at": field, "message": each["message"]})
+        yield from _told(at, error.errors(include_url=False, include_input=False))
+
+
+def _told(at: str, faults: Iterable[Any]) -> Iterator[Message]:
+    for each in validation.findings(faults):
+        field = f"{at}.{each['field']}" if each["field"] else at
+        yield Message("{at}: {message}", {"at": field, "message": each["message"]})

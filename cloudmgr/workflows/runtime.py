@@ -11,6 +11,7 @@ from dbos import SQLAlchemyDatasource
 
 from cloudmgr.domain.messages import N_
 from cloudmgr.settings import Settings
+from cloudmgr.workflows.sections import SHARED_KEYS
 from providers import registry
 from providers.base import Provider
 from providers.errors import AuthFailed, Unavailable
@@ -52,24 +53,6 @@ class Runtime:
     def work_dir(self) -> Path:
         """Where playbook runs keep their locks and known hosts."""
         return self.settings.data_dir.absolute() / "runs"
-
-
-SHARED_KEYS = frozenset(
-    {
-        "name",
-        "provider",
-        "tier",
-        "datacenter",
-        "title",
-        "vendor",
-        "owner",
-        "shared_with",
-        "network_zones",
-        "overcommit",
-        "expected_offline_hours",
-    }
-)
-"""Keys of a `[[backends]]` section that are ours; all others are the driver's own options."""
 
 
 def section_of(settings: Settings, backend: str) -> Mapping[str, Any]:

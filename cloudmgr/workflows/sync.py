@@ -1,5 +1,6 @@
 """What a backend says of itself: health, zones, networks, images; seen from outside, written in one transaction."""
 
+import logging
 import time
 import uuid
 from datetime import datetime, timedelta
@@ -27,12 +28,14 @@ from cloudmgr.models import (
 )
 from cloudmgr.services import audit
 from cloudmgr.store import addresses, discovery
-from cloudmgr.workflows import looks
+from cloudmgr.workflows import looks, sections
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.outcomes import Outcome, attempt
 from cloudmgr.workflows.runtime import runtime
 from providers.base import NetworkObservation
 from providers.capabilities import capabilities
+
+logger = logging.getLogger(__name__)
 
 SLOW_S = 5.0
 """A backend that needs longer to answer is degraded."""
@@ -126,7 +129,15 @@ def _subnets(network: NetworkObservation) -> list[dict[str, Any]]:
 
 
 def declare(session: Session, section: dict[str, Any]) -> Backend:
-    """Make or refresh a backend's row from its section of the settings; what people set through the API is left alone."""
+    """Make or refresh a backend's row from its section of the settings; what people set through the API is left alone.
+
+    A new one whose owner nobody knows takes no servers until somebody names its owner and enables it: without an owner it
+    would be the whole city's.
+
+    Raises:
+        InvalidInput: the section is not acceptable.
+    """
+    sections.require_good(section)
     backend = session.exec(select(Backend).where(Backend.name == section["name"])).first()
     if backend is None:
         backend = Backend(
@@ -139,6 +150,11 @@ def declare(session: Session, section: dict[str, Any]) -> Backend:
             expected_offline_hours=int(section.get("expected_offline_hours", 0)),
             owner_organization_id=_organization(session, section.get("owner")),
         )
+        if section.get("owner") is not None and backend.owner_organization_id is None:
+            backend.is_enabled = False
+            logger.error(
+                "cloud %s takes no servers: its owner %s is no organization here", backend.name, section["owner"]
+            )
         session.add(backend)
         session.flush()
         for code in section.get("shared_with", ()):

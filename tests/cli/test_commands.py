@@ -145,6 +145,9 @@ def test_a_tampered_balance_is_found_by_verify(run: Run, installed: dict[str, st
     assert ("vcpus", 7) in [(each["key"], each["recorded"]) for each in found.json["mismatches"]]
 
 
+NAMED = "[[backends]]\nname = 'a'\nprovider = 'simulated'\ndatacenter = 'x'\n"
+
+
 @pytest.mark.parametrize(
     ("toml", "told"),
     [
@@ -155,6 +158,11 @@ def test_a_tampered_balance_is_found_by_verify(run: Run, installed: dict[str, st
         ("[[backends]]\nname = 'a'\nprovider = 'nimbus'\ndatacenter = 'x'\n", "nimbus"),
         ("[[backends]]\nname = 'a'\nprovider = 'simulated'\ndatacenter = 'x'\n", "backends[0].zones"),
         ("[[backends]]\nprovider = 'simulated'\n", "name, datacenter"),
+        (f"{NAMED}tier = 'ctiy'\n", "backends[0].tier"),
+        (f"{NAMED}overcommit = {{ vcpus = 'much' }}\n", "backends[0].overcommit"),
+        (f"{NAMED}owner = '430199'\n", "no organization 430199"),
+        (f"{NAMED}shared_with = ['430198']\n", "no organization 430198"),
+        (f"{NAMED}network_zones = {{ default = '内网区' }}\n", "no network zone 内网区"),
     ],
 )
 def test_config_check_names_what_is_wrong(
