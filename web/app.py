@@ -14,12 +14,16 @@ from web.pages import (
     home,
     inventory,
     login,
+    networks,
+    openings,
     projects,
+    public_ips,
     quotas,
     request_form,
     requests,
     servers,
     users,
+    zones,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -34,6 +38,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     quotas.router,
     backends.router,
     findings.router,
+    networks.router,
+    openings.router,
+    public_ips.router,
+    zones.router,
     catalogue.router,
     inventory.router,
     projects.router,

@@ -40,6 +40,10 @@ _MENU: Sequence[tuple[str, Sequence[tuple[str, str, str, tuple[Action, ...]]]]] 
         N_("Clouds"),
         (
             ("/backends", "cloud", N_("Cloud platforms"), (Action.CAPACITY_READ, Action.FINDING_READ)),
+            ("/zones", "gauge", N_("Capacity"), (Action.CAPACITY_READ,)),
+            ("/networks", "layers", N_("Networks and addresses"), (Action.SERVER_READ, Action.CATALOGUE_WRITE)),
+            ("/openings", "shield", N_("Port openings"), (Action.SERVER_READ,)),
+            ("/public-ips", "cloud", N_("Public addresses"), (Action.SERVER_READ,)),
             ("/findings", "alert", N_("Findings"), (Action.FINDING_READ,)),
         ),
     ),

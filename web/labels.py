@@ -128,6 +128,13 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         OpeningState.EXPIRED: N_("Expired"),
         OpeningState.FAILED: N_("Failed"),
     },
+    "range_kind": {"pool": N_("Address pool"), "excluded": N_("Kept out of use")},
+    "address_state": {"allocated": N_("Allocated"), "reserved": N_("Reserved")},
+    "reported_address": {
+        "conflict": N_("Conflict: ours, and somebody else uses it"),
+        "reserved": N_("In use, as reserved"),
+        "unknown": N_("In use, unknown to us"),
+    },
     "public_ip_phase": {
         PublicIpPhase.REQUESTED: N_("Requested"),
         PublicIpPhase.ACTIVE: N_("In use"),
@@ -432,6 +439,8 @@ _TONES: Mapping[str, Mapping[str, str]] = {
     "opening_state": {
         "requested": "info", "active": "ok", "recorded": "warn", "closing": "busy", "expired": "neutral", "failed": "bad",
     },
+    "address_state": {"allocated": "ok", "reserved": "info"},
+    "reported_address": {"conflict": "bad", "unknown": "warn"},
     "public_ip_phase": {"requested": "info", "active": "ok", "releasing": "busy", "failed": "bad"},
     "certificate_state": {"open": "busy", "incomplete": "bad", "complete": "ok"},
     "item_state": {"there": "bad", "gone": "ok", "unknown": "warn"},

@@ -59,6 +59,24 @@ def add(session: Session, request: ResourceRequest, server: Server, asked: Itera
     )
 
 
+def told(session: Session, opening: PortOpening, *, opens: bool) -> Message:
+    """Say in one line what is opened or closed, to whom, for what and how long."""
+    params = {
+        "port": port_rules.port_text(opening.protocol, opening.port_from, opening.port_to),
+        "server": session.get_one(Server, opening.server_id).name,
+        "source": opening.source,
+        "purpose": opening.purpose,
+    }
+    if not opens:
+        return Message(N_("Close {port} of {server} to {source}: {purpose}"), params)
+    if opening.reason:
+        params["purpose"] = f"{opening.purpose} ({opening.reason})"
+    if opening.valid_until is None:
+        return Message(N_("Open {port} of {server} to {source}: {purpose}"), params)
+    until = {"until": opening.valid_until.isoformat()}
+    return Message(N_("Open {port} of {server} to {source} until {until}: {purpose}"), params | until)
+
+
 def no_rules(backend: Backend) -> Message:
     """Say what it means that a cloud has no rules of its own."""
     return Message(

@@ -49,6 +49,8 @@ class RequestView:
     events: list[RequestEvent]
     amounts: dict[str, int]
     """What it takes of the quota; empty for kinds that cost nothing."""
+    changes: list[Message]
+    """What it changes of things that stand, line by line."""
 
 
 RequestRow = tuple[ResourceRequest, Project, Organization, User]
@@ -303,6 +305,7 @@ def get_request(session: Session, actor: Actor, request_id: uuid.UUID) -> Reques
         servers=kind_of(request.kind).servers(session, request),
         events=requests.latest_events(session, request.id, EVENTS_ON_PAGE),
         amounts=kind_of(request.kind).amounts(session, request),
+        changes=kind_of(request.kind).changes(session, request),
     )
 
 

@@ -68,7 +68,7 @@ class Reader:
         assert answer.status_code == status, f"{address}: {answer.status_code} {answer.text[-600:]}"
         return sound(answer.text, address)
 
-    def post(self, address: str, status: int = 303, **fields: str | list[str]) -> Page:
+    def post(self, address: str, status: int = 303, /, **fields: str | list[str]) -> Page:
         answer = self.client.post(address, data={"csrf_token": self.csrf, **fields})
         assert answer.status_code == status, f"{address}: {answer.status_code} {Page(answer.text).text[:900]}"
         self.location = answer.headers.get("location", "")

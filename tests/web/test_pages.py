@@ -27,6 +27,13 @@ PAGES = [
     "/catalogue/images",
     "/backends",
     "/findings",
+    "/networks",
+    "/networks?family=6",
+    "/networks/subnets/new",
+    "/openings",
+    "/public-ips",
+    "/zones",
+    "/zones?arch=aarch64",
     "/inventory",
     "/certificates",
     "/projects",
@@ -37,10 +44,10 @@ PAGES = [
 PEOPLE = ["requester", "admin", "both", "quota", "sysadmin", "secadmin", "auditor", "external"]
 UNTRANSLATED = {msgid for msgid, text in catalogue("zh_CN").items() if msgid != text and len(msgid) > 2}
 CLOSED = {
-    "requester": {"/approvals", "/users", "/findings"},
-    "admin": {"/requests/new"},
-    "both": set(),
-    "quota": {"/requests/new", "/approvals", "/users", "/findings"},
+    "requester": {"/approvals", "/users", "/findings", "/networks/subnets/new"},
+    "admin": {"/requests/new", "/networks/subnets/new"},
+    "both": {"/networks/subnets/new"},
+    "quota": {"/requests/new", "/approvals", "/users", "/findings", "/networks/subnets/new"},
     "sysadmin": {"/requests/new", "/approvals"},
     "secadmin": {
         "/requests",
@@ -51,9 +58,12 @@ CLOSED = {
         "/inventory",
         "/findings",
         "/certificates",
+        "/networks/subnets/new",
+        "/openings",
+        "/public-ips",
     },
-    "auditor": {"/requests/new", "/approvals"},
-    "external": {"/requests/new", "/approvals", "/users", "/findings"},
+    "auditor": {"/requests/new", "/approvals", "/networks/subnets/new"},
+    "external": {"/requests/new", "/approvals", "/users", "/findings", "/networks/subnets/new"},
 }
 
 

@@ -109,6 +109,8 @@ class RequestPage:
     stages: list[StageLine]
     servers: list[ServerLine]
     wanted: list[WantedLine]
+    changes: list[str]
+    """What is changed of things that stand, a line each."""
 
 
 def line(row: RequestRow, *, address: str | None = None) -> RequestLine:
@@ -170,6 +172,7 @@ def page(words: Words, view: RequestView, *, may_read_personal: bool) -> Request
         stages=_stages(words, view),
         servers=servers,
         wanted=[] if servers or request.kind != "create" else _wanted(body.get("servers") or []),
+        changes=[words.told(each) for each in view.changes],
     )
 
 

@@ -105,6 +105,10 @@ class Kind(ABC, Generic[C, R]):
         """Return the servers the request is about, by name."""
         return []
 
+    def changes(self, session: Session, request: ResourceRequest) -> list[Message]:  # noqa: ARG002 - the default
+        """Say line by line what is to be changed, for whoever decides; empty where the servers say it all."""
+        return []
+
     def amounts(self, session: Session, request: ResourceRequest) -> dict[str, int]:  # noqa: ARG002 - the default
         """Return what the request takes of the quota; empty for kinds that cost nothing."""
         return {}

@@ -143,6 +143,9 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
         session.flush()
         return bool(failed)
 
+    def changes(self, session: Session, request: ResourceRequest) -> list[Message]:
+        return [openings.told(session, row, opens=True) for row in opening_store.of_request(session, request.id)]
+
     def servers(self, session: Session, request: ResourceRequest) -> list[servers.ServerRow]:
         return servers.of_request(session, request)
 

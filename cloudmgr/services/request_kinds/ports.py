@@ -86,6 +86,10 @@ class PortsKind(Kind[PortsRequest, ResolvedPorts]):
             requests.add(session, opening)
         return bool(failed) or any(row.state == OpeningState.CLOSING for row in closing_of(session, request))
 
+    def changes(self, session: Session, request: ResourceRequest) -> list[Message]:
+        opened = [openings.told(session, row, opens=True) for row in store.of_request(session, request.id)]
+        return opened + [openings.told(session, row, opens=False) for row in closing_of(session, request)]
+
     def servers(self, session: Session, request: ResourceRequest) -> list[servers.ServerRow]:
         ids = {row.server_id for row in [*store.of_request(session, request.id), *closing_of(session, request)]}
         return [row for id_ in sorted(ids) if (row := servers.wide(session, id_)) is not None]

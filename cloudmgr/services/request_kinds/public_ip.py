@@ -9,7 +9,7 @@ import quotas
 from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.errors import Conflict, InvalidInput, Unsupported
 from cloudmgr.domain.ids import new_id
-from cloudmgr.domain.messages import N_
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.openings import PublicIpPhase
 from cloudmgr.models import Backend, Organization, Project, PublicIp, ResourceRequest, Server
 from cloudmgr.services import public_ips, resolution
@@ -131,6 +131,22 @@ class PublicIpKind(Kind[PublicIpRequest, ResolvedPublicIp]):
             requests.add(session, row)
         left = [*store.ips_of_request(session, request.id), *releasing_of(session, request)]
         return bool(failed) or any(row.phase == PublicIpPhase.RELEASING for row in left)
+
+    def changes(self, session: Session, request: ResourceRequest) -> list[Message]:
+        assigned = [
+            Message(
+                N_("A public address for {server}, {bandwidth} Mbit/s"),
+                {"server": session.get_one(Server, row.server_id).name, "bandwidth": row.bandwidth_mbps},
+            )
+            for row in store.ips_of_request(session, request.id)
+        ]
+        return assigned + [
+            Message(
+                N_("Give back the public address {address} of {server}"),
+                {"server": session.get_one(Server, row.server_id).name, "address": row.address or "-"},
+            )
+            for row in releasing_of(session, request)
+        ]
 
     def servers(self, session: Session, request: ResourceRequest) -> list[servers.ServerRow]:
         ids = {row.server_id for row in [*store.ips_of_request(session, request.id), *releasing_of(session, request)]}
