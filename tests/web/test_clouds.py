@@ -70,7 +70,7 @@ def test_numbers_and_looks_are_told_to_those_who_may_know(console: Console) -> N
 def test_every_look_is_listed_with_its_outcome(console: Console) -> None:
     id_ = _backend(console)
     with console.world.session() as session:
-        for number in range(21):
+        for number in reversed(range(21)):
             at = clock.now() - timedelta(minutes=number)
             told = {"template": "The session had ended.", "params": {}} if number == 0 else None
             session.add(
