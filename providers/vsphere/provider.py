@@ -134,16 +134,16 @@ class VSphereProvider(Provider, PowerControl, Resizing, Snapshots, Volumes, Fixe
 
     def start_server(self, ref: str) -> None:
         """Power on; running already is success."""
-        power.start(self._connection, servers.require_ours(self._connection, ref, power.PATHS))
+        power.start(self._connection, servers.require(self._connection, ref, power.PATHS))
 
     def stop_server(self, ref: str) -> None:
         """Ask the guest to shut down, or cut the power: see `power.stop`."""
-        row = servers.require_ours(self._connection, ref, power.PATHS)
+        row = servers.require(self._connection, ref, power.PATHS)
         power.stop(self._connection, row, self._patience, self.options.stop_grace_s)
 
     def reboot_server(self, ref: str) -> None:
         """Restart a running server, by force where the guest cannot be asked."""
-        power.reboot(self._connection, servers.require_ours(self._connection, ref, power.PATHS))
+        power.reboot(self._connection, servers.require(self._connection, ref, power.PATHS))
 
     def resize_server(self, ref: str, *, vcpus: int, memory_mib: int) -> None:
         """Set the size of a stopped server."""

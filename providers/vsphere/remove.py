@@ -17,14 +17,16 @@ from providers.vsphere.options import VSphereOptions
 def remove(connection: Connection, options: VSphereOptions, state_dir: Path, ref: str) -> None:
     """Begin to remove a server, or go on; the absent succeeds (P3).
 
+    A server that was taken over is asked for by its own reference, and has no token: whose it is, the ledger knows.
+
     Raises:
-        Busy: something is being done to it. Unsupported: it is not ours.
+        Busy: something is being done to it.
     """
     token = servers.parsed(ref)
     if token is None:
         return
     try:
-        row = servers.require_ours(connection, ref, create.PATHS)
+        row = servers.require(connection, ref, create.PATHS)
     except NotFound:
         _remove_claim(connection, options, state_dir, token)
         return

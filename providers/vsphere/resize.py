@@ -14,9 +14,9 @@ def resize(connection: Connection, options: VSphereOptions, ref: str, *, vcpus: 
     """Set vCPUs and memory; the size it has already is success.
 
     Raises:
-        NotFound, InvalidSpec, NoCapacity, Unsupported: it is on or was not made by cloudmgr.
+        NotFound, InvalidSpec, NoCapacity, Unsupported: it is on.
     """
-    row = servers.require_ours(connection, ref, create.PATHS)
+    row = servers.require(connection, ref, create.PATHS)
     if min(vcpus, memory_mib) < 1:
         raise InvalidSpec(N_("Sizes are whole numbers above zero."))
     placing.check_memory(memory_mib)

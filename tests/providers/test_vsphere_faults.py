@@ -11,7 +11,7 @@ from pyVmomi import SoapAdapter, vim
 
 from cloudmgr.domain.architectures import Architecture
 from providers.base import PowerState
-from providers.errors import AuthFailed, Busy, NoCapacity, Unavailable, UnknownOutcome, Unsupported
+from providers.errors import AuthFailed, Busy, NoCapacity, NotFound, Unavailable, UnknownOutcome, Unsupported
 from tests.providers.certificates import make_certificate
 from tests.providers.contract import ProviderContract
 from tests.providers.faults import FaultProxy
@@ -282,12 +282,21 @@ class TestCalls:
 
 
 class TestStrangers:
-    def test_machine_that_is_not_ours_is_left_alone(self, lab, provider):
-        with lab.foreign() as ref:
-            for call in (provider.delete_server, provider.stop_server, provider.start_server):
-                with pytest.raises(Unsupported):
-                    call(ref)
-            assert provider.get_server(ref).token is None
+    def test_machine_that_is_not_ours_is_switched_resized_and_removed_by_its_own_reference_alone(self, lab, provider):
+        """So that one that was imported can be: which references may be asked for is the ledger's matter."""
+        machine = lab.make_machine("taken-over", "DC0_C0")
+        ref = lab.read(machine, "config.instanceUuid")
+        for call, power in ((provider.start_server, PowerState.RUNNING), (provider.stop_server, PowerState.STOPPED)):
+            call(ref)
+            assert provider.get_server(ref).power is power
+        provider.resize_server(ref, vcpus=2, memory_mib=512)
+        assert (provider.get_server(ref).vcpus, provider.get_server(ref).token) == (2, None)
+        assert provider.find_server(uuid.UUID(ref)) is None, "its UUID is no token of ours"
+        with pytest.raises(Unsupported):
+            provider.create_snapshot(ref, "before")
+        provider.delete_server(ref)
+        with pytest.raises(NotFound):
+            provider.get_server(ref)
 
     def test_clone_made_by_hand_of_ours_is_not_ours(self, lab, provider, token):
         made, _ = finished(provider, spec_of(provider), token)
