@@ -1,0 +1,202 @@
+"""The journeys every real cloud is led through. A cloud's own file inherits them and brings the cloud."""
+
+from typing import Any
+
+from tests.journeys.peer import BACKEND
+from tests.journeys.town import Town
+
+PORT = {"source": "198.51.100.0/24", "protocol": "tcp", "port": 443, "purpose": "门户网站"}
+POWERED_OFF = {"power": ("running", "stopped")}
+
+
+class Journeys:
+    """Inherit, and give a `town` fixture."""
+
+    def test_a_server_lives_from_its_request_to_its_certificate(self, town: Town) -> None:
+        free = town.usage()
+        stood = town.peer.everything()
+        request = _build(town, name="journey", playbook="configure_server")
+        (server,) = request["servers"]
+        ref = _check_stands(town, server, request["number"])
+        _check_rehearsal(town, server["id"])
+        _check_network(town, server["id"])
+        assert town.usage()[0]["vcpus"] == free[0].get("vcpus", 0) + town.peer.size[0]
+        _retire(town, server["id"])
+        _check_certificate(town, server["id"], pieces=town.peer.pieces)
+        assert town.peer.seen(ref) is None
+        assert town.peer.everything() - stood == set(), "the cloud itself shows nothing more than before"
+        assert town.usage() == free
+        town.verify()
+
+    def test_what_was_made_by_hand_is_found_imported_switched_and_retired(self, town: Town) -> None:
+        free = town.usage()
+        (finding,) = town.findings_of(town.found)
+        assert (finding["kind"], finding["state"]) == ("unmanaged", "open"), "it stood there before the first look"
+        fresh = town.peer.make("made-by-hand")
+        assert town.look()["outcome"] == "ok"
+        (alarm,) = town.findings_of(fresh)
+        assert (alarm["kind"], alarm["name"]) == ("unauthorised", "made-by-hand"), "one look is enough"
+        server = _import(town, fresh)
+        assert town.findings_of(fresh) == []
+        assert town.usage()[0]["servers"] == free[0].get("servers", 0) + 1
+        for action, power in (("stop", "stopped"), ("start", "running")):
+            town.post("admin", f"/servers/{server}/actions", {"action": action}, status=202)
+            town.when(lambda power=power: town.server(server)["state"] == power)
+            assert town.peer.seen(fresh)[0] == power  # type: ignore[index]
+        _retire(town, server)
+        _check_certificate(town, server, pieces=frozenset({"server"}))
+        assert town.peer.seen(fresh) is None
+        assert town.usage() == free
+        assert town.look()["outcome"] == "ok"
+        assert town.findings_of(fresh) == []
+        town.verify()
+
+    def test_what_hands_change_is_drift_and_what_they_delete_is_lost_only_when_believed(self, town: Town) -> None:
+        free = town.usage()
+        server = _build(town, name="handled", playbook="collect_facts", plain=True)["servers"][0]["id"]
+        assert town.look()["outcome"] == "ok"
+        ref = town.ref_of(server)
+        assert town.findings_of(ref) == []
+        _switched_off_resized_and_put_back(town, ref)
+        _resized_and_accepted(town, ref, server)
+        _deleted(town, ref, server)
+        assert town.usage() == free
+        town.verify()
+
+
+def _build(town: Town, *, plain: bool = False, **entry: Any) -> dict[str, Any]:
+    """Have one server made: with `plain` nothing but the server."""
+    if not plain:
+        entry |= {"data_disk_gib": 1, "ports": [PORT]}
+    request = town.fulfil(town.body(**entry))
+    assert request["number"].startswith("SQ")
+    return request
+
+
+def _check_stands(town: Town, server: dict[str, Any], number: str) -> str:
+    """It runs, is in the ledger and the inventory, and the cloud shows the same; return the cloud's reference."""
+    shown = town.server(server["id"])
+    assert (shown["phase"], shown["state"], shown["arch"], shown["backend"]) == (
+        "active",
+        "running",
+        town.peer.arch,
+        BACKEND,
+    )
+    assert shown["ipv4"], "it has an address"
+    assert town.look()["outcome"] == "ok"
+    ref = town.ref_of(server["id"])
+    assert town.findings_of(ref) == []
+    assert town.peer.seen(ref) == ("running", *town.peer.size)
+    rows = {row["resource_id"]: row for row in town.get("auditor", "/inventory", format="json")["items"]}
+    row = rows[shown["resource_no"]]
+    assert (row["vcpu"], row["ipv4"], row["name"]) == (town.peer.size[0], shown["ipv4"], server["name"])
+    assert number in row.values()
+    return ref
+
+
+def _check_rehearsal(town: Town, server: str) -> None:
+    """Nobody can log in there, so the playbook was rehearsed, and everything says so."""
+    assert town.server(server)["rehearsed"]
+    runs = [run for run in town.get("admin", "/playbook-runs")["items"] if run["playbook"] == "configure_server"]
+    assert [(run["state"], run["rehearsed"]) for run in runs] == [("succeeded", True)]
+
+
+def _check_network(town: Town, server: str) -> None:
+    """Ports are open and a public address leads to it, where the cloud can; where it cannot it says so."""
+    (line,) = town.get("requester", "/port-openings", server=server)["items"]
+    assert (line["port"], line["state"]) == ("tcp/443", "active" if town.peer.opens_ports else "recorded")
+    if town.peer.leads_public_addresses:
+        town.change("public_ip", assign=[{"server": server, "bandwidth_mbps": 10}])
+        (led,) = town.get("requester", "/public-ips", server=server)["items"]
+        assert (led["phase"], bool(led["address"])) == ("active", True)
+
+
+def _retire(town: Town, server: str) -> None:
+    town.change("retire", servers=[server])
+    assert town.server(server)["phase"] == "retired"
+
+
+def _check_certificate(town: Town, server: str, *, pieces: frozenset[str]) -> None:
+    told = town.get("requester", f"/servers/{server}/certificate")
+    assert (told["state"], told["number"][:2]) == ("complete", "XH"), told
+    kinds = {item["kind"] for item in told["items"]}
+    assert kinds >= pieces, told["items"]
+    assert {item["state"] for item in told["items"]} == {"gone"}
+    assert all(item["gone_at"] for item in told["items"])
+
+
+def _import(town: Town, ref: str) -> str:
+    row = {
+        "uuid": ref,
+        "system_name": town.world.project.name,
+        "env": "prd",
+        "purpose": "app",
+        "lease_end": "长期",
+        "network_zone": "政务外网区",
+    }
+    (taken,) = town.post("sysadmin", "/inventory/imports", {"rows": [row]})["servers"]
+    assert taken["source"] == "imported"
+    return str(taken["id"])
+
+
+def _drift(town: Town, ref: str) -> dict[str, dict[str, Any]]:
+    """Look, and return what differs of a server, by field."""
+    assert town.look()["outcome"] == "ok"
+    return {finding["field"]: finding for finding in town.findings_of(ref, kind="drift")}
+
+
+def _values(found: dict[str, dict[str, Any]]) -> dict[str, tuple[Any, Any]]:
+    """Return (ours, the cloud's) of each field."""
+    return {field: (finding["held"]["value"], finding["observed"]["value"]) for field, finding in found.items()}
+
+
+def _by_hand(town: Town) -> dict[str, tuple[int, int]]:
+    """Return what a size given by hand looks like: ours and the cloud's."""
+    return dict(zip(("vcpus", "memory_mib"), zip(town.peer.size, town.peer.size_by_hand, strict=True), strict=True))
+
+
+def _switched_off_resized_and_put_back(town: Town, ref: str) -> None:
+    """Both values are shown; putting it back is done at the cloud, and said only when the cloud shows it."""
+    town.peer.stop(ref)
+    assert _values(_drift(town, ref)) == POWERED_OFF
+    town.peer.resize(ref)
+    found = _drift(town, ref)
+    assert _values(found) == POWERED_OFF | _by_hand(town)
+    assert town.decide("restore", *found.values()) == {"restoring"}
+    ids = {finding["id"] for finding in found.values()}
+
+    def settled() -> bool:
+        rows = town.findings(kind="drift", state=["open", "restoring", "restored"])
+        states = {row["state"] for row in rows if row["id"] in ids}
+        assert "open" not in states, (rows, town.live.log())
+        return states == {"restored"}
+
+    town.when(settled)
+    assert town.peer.seen(ref) == ("running", *town.peer.size)
+    assert _drift(town, ref) == {}
+
+
+def _resized_and_accepted(town: Town, ref: str, server: str) -> None:
+    """The ledger follows, and quota with it."""
+    used = town.usage()[0]
+    town.peer.stop(ref)
+    town.peer.resize(ref)
+    found = _drift(town, ref)
+    assert _values(found).items() >= _by_hand(town).items()
+    assert town.decide("accept", found["vcpus"], found["memory_mib"]) == {"accepted"}
+    shown = town.server(server)
+    assert (shown["vcpus"], shown["memory_mib"]) == town.peer.size_by_hand
+    assert town.usage()[0]["vcpus"] == used["vcpus"] + town.peer.size_by_hand[0] - town.peer.size[0]
+
+
+def _deleted(town: Town, ref: str, server: str) -> None:
+    """A list with nothing left is not believed; a person's word is, and ends it with a certificate."""
+    town.peer.delete(ref)
+    assert town.server(server)["phase"] == "active"
+    assert town.look()["outcome"] == "ok", "other servers are still listed, so that the list is believed"
+    (orphan,) = town.findings_of(ref, kind="orphan")
+    assert orphan["server"] == server
+    assert town.server(server)["phase"] == "active", "never silently dropped"
+    assert town.decide("confirm_loss", orphan, reason="维护时误删") == {"accepted"}
+    town.when(lambda: town.server(server)["phase"] == "retired")
+    _check_certificate(town, server, pieces=frozenset({"server"}))
