@@ -17,7 +17,8 @@ from cloudmgr.cli_support import CommandFailed, Place, end_progress, place_of, p
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.http.exports import Recording
-from cloudmgr.services import inventory
+from cloudmgr.services import import_template, inventory
+from cloudmgr.services.import_sheet import MAX_ROWS
 from cloudmgr.services.inventory import InventoryExport
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -82,6 +83,29 @@ def export(
         place.say(N_("{name} servers are not collected by this release: the file holds none."), error=True, name=name)
 
 
+@app.command(epilog="Example: cloudmgr inventory template -o 纳管.csv")
+def template(
+    ctx: typer.Context,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write; standard output if left out.")
+    ] = None,
+    backend: Annotated[str | None, typer.Option(help="Only what this cloud shows.")] = None,
+    encoding: Annotated[str, typer.Option(help="utf-8-sig or gb18030.")] = "utf-8-sig",
+    headers: Annotated[str, typer.Option(help="Language of headers: zh_CN or en.")] = "zh_CN",
+) -> None:
+    """Write a sheet to fill in for `inventory import`: what clouds show and nobody owns, one server a line.
+
+    Asks CLOUDMGR_URL with CLOUDMGR_TOKEN, and leaves empty what only people know.
+    """
+    place = place_of(ctx)
+    if encoding not in ("utf-8-sig", "gb18030") or headers not in ("zh_CN", "en"):
+        raise CommandFailed(N_("Give --encoding utf-8-sig or gb18030, and --headers zh_CN or en."))
+    seen = list(Client(place).pages("/observed-servers", MAX_ROWS, managed="false", backend=backend))
+    with _opened(output) as file:
+        file.write(import_template.template(seen, language=headers).encode(encoding))
+    place.say(N_("{count} servers that nobody owns"), error=True, count=len(seen))
+
+
 @app.command("import", epilog="Example: cloudmgr inventory import 纳管.csv --dry-run")
 def import_file(
     ctx: typer.Context,
@@ -137,6 +161,8 @@ def _tell_import(place: Place, report: dict[str, Any]) -> None:
             project=each["project"],
             organization=each["organization"],
         )
+    if report["known_count"]:
+        place.say(N_("{count} rows are in the ledger already and stay as they are."), count=report["known_count"])
     told = {"taken": report["taken"], "rows": report["rows"]}
     if report["dry_run"]:
         place.say(N_("A rehearsal: nothing was written. {taken} of {rows} rows would be taken."), **told)

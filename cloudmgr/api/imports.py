@@ -63,6 +63,15 @@ class TakenShape(Shape):
     backend: str | None
 
 
+class KnownShape(Shape):
+    """A line whose server is in the ledger already, where the line puts it."""
+
+    row: int
+    id: UUID
+    resource_no: str
+    name: str
+
+
 class PostedShape(Shape):
     """The request under which an information system got its servers. `passed`: limits that an opening balance stands above."""
 
@@ -76,17 +85,19 @@ class PostedShape(Shape):
 
 
 class ImportShape(Shape):
-    """What became of a sheet; with `dry_run` true, what would. At most 500 errors and servers are listed."""
+    """What became of a sheet; with `dry_run` true, what would. At most 500 of each are listed."""
 
     dry_run: bool
-    accepted: bool = Field(description="Every line was, or would be, taken.")
+    accepted: bool = Field(description="Every line was, or would be, taken, or had been before.")
     rows: int
     taken: int
+    known_count: int = Field(description="Lines whose servers an earlier import took; nothing is done for them.")
     error_count: int
     errors: list[CellErrorShape]
     refusals: list[dict[str, Any]] = Field(description="Information systems whose quota has no room.")
     requests: list[PostedShape]
     servers: list[TakenShape]
+    known: list[KnownShape]
 
 
 _FILE = {"type": "string", "format": "binary"}
@@ -200,11 +211,13 @@ def import_servers(
         accepted=report.would_be_taken,
         rows=report.rows,
         taken=len(report.servers),
+        known_count=len(report.known),
         error_count=len(report.errors),
         errors=[rendered(error.as_json(), translate) for error in report.errors[:MOST_TOLD]],
         refusals=[rendered(refusal, translate) for refusal in report.refusals],
         requests=[PostedShape.model_validate(each) for each in report.requests],
         servers=[TakenShape.model_validate(each) for each in report.servers[:MOST_TOLD]],
+        known=[KnownShape.model_validate(each) for each in report.known[:MOST_TOLD]],
     )
 
 

@@ -5,8 +5,14 @@ import re
 from cloudmgr.domain.messages import N_, Message
 
 _CONVENTION = re.compile(r"^\d{6}-[a-z0-9]+-[a-z0-9]+-(prd|tst|dev|dr)-(app|db|mid|web|fs|other)\d{0,4}$")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _DIGITS = 2
 MAX_LABEL = 63
+
+
+def is_label(name: str) -> bool:
+    """Tell whether it can be a server's name: a DNS label in lower case (RFC 1123)."""
+    return _LABEL.fullmatch(name) is not None
 
 
 def numbered(name: str, count: int) -> list[str]:

@@ -1,20 +1,17 @@
 """Accepting a difference: the ledger follows what the backend shows, with quota, capacity and history."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlmodel import Session
 
 import quotas
-from cloudmgr.domain import clock
+from cloudmgr.domain import clock, naming
 from cloudmgr.domain.access import Actor
 from cloudmgr.domain.errors import Conflict
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Finding, ObservedServer, Server
 from cloudmgr.store import addresses, catalogue, discovery, placement, servers
-
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def accept(session: Session, actor: Actor, row: Finding, server: Server) -> None:
@@ -47,7 +44,7 @@ def _name(session: Session, row: Finding, server: Server, value: str) -> None:
     seen = discovery.seen(session, row.backend_id, row.ref)
     first = ((seen.baseline if seen else None) or {}).get("name", server.name)
     if first == server.name:
-        if not _LABEL.fullmatch(value):
+        if not naming.is_label(value):
             raise Conflict(
                 N_("{name} cannot be a name in the ledger: lower-case letters, digits and hyphens, at most 63."),
                 name=value,

@@ -4,6 +4,7 @@ Each information system gets one request of kind import (DR…), done when it is
 level, room in their pools, addresses, history and what the inbox said of them change in one transaction. Calls no cloud.
 """
 
+import itertools
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import NUMBER_PREFIXES, RequestKind, RequestPhase, ServerPhase
 from cloudmgr.models import Address, Flavor, Organization, ResourceRequest, Server, ServerVersion
 from cloudmgr.services import audit, import_rows
-from cloudmgr.services.import_rows import Entry
+from cloudmgr.services.import_rows import Entry, Known
 from cloudmgr.services.import_sheet import CellError, Sheet
 from cloudmgr.services.inputs import Input, Text
 from cloudmgr.services.request_kinds.base import reservation_id
@@ -81,6 +82,8 @@ class ImportReport:
     dry_run: bool
     rows: int
     errors: list[CellError] = field(default_factory=list)
+    known: list[Known] = field(default_factory=list)
+    """Lines whose servers are in the ledger already, by an earlier import: nothing is done for them."""
     servers: list[Taken] = field(default_factory=list)
     requests: list[Posted] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
@@ -88,12 +91,14 @@ class ImportReport:
 
     @property
     def would_be_taken(self) -> bool:
-        """Whether every line was taken."""
+        """Whether every line was taken, or had been."""
         return not self.errors and not self.refusals
 
 
 def run(session: Session, actor: Actor, sheet: Sheet, options: ImportOptions, *, digest: str = "") -> ImportReport:
     """Take a sheet into the ledger, or only tell what would become of it (`dry_run`: nothing of it stays).
+
+    The same sheet again does nothing: its lines are told as `known`.
 
     Raises:
         ImportRefused: lines break rules and `accept` is `all`; nothing was written.
@@ -110,7 +115,8 @@ def run(session: Session, actor: Actor, sheet: Sheet, options: ImportOptions, *,
     if sheet.count == 0:
         raise InvalidInput(N_("The sheet has no rows."), field="rows")
     savepoint = session.begin_nested()
-    entries, errors = import_rows.resolve(session, actor, sheet)
+    resolved = import_rows.resolve(session, actor, sheet)
+    errors = resolved.errors
     if errors and options.accept == "all" and not options.dry_run:
         savepoint.rollback()
         raise ImportRefused(
@@ -119,8 +125,8 @@ def run(session: Session, actor: Actor, sheet: Sheet, options: ImportOptions, *,
             count=len(errors),
             rows=sheet.count,
         )
-    report = ImportReport(options.dry_run, sheet.count, errors=errors)
-    for some in _by_project(entries):
+    report = ImportReport(options.dry_run, sheet.count, errors=errors, known=resolved.known)
+    for some in _by_project(resolved.entries):
         _take_project(session, actor, some, options, digest, report)
     if options.dry_run:
         savepoint.rollback()
@@ -181,7 +187,8 @@ def post(
     request = _request(session, actor, entries, reason=reason, opening=opening, digest=digest)
     district = session.get(Organization, organization.district_id or organization.id) or organization
     sizes = imports.flavors(session)
-    rows = [_server(session, request, entry, district.code, sizes) for entry in entries]
+    numbers = _resource_numbers(session, district.code, entries)
+    rows = [_server(request, entry, number, sizes) for entry, number in zip(entries, numbers, strict=True)]
     passed = quotas.adopt(
         session,
         reservation_id=reservation_id(request),
@@ -191,9 +198,9 @@ def post(
         above_limits=opening,
     )
     imports.add(session, rows)
+    imports.add_versions(session, _versions(session, actor, request, district, entries, rows))
     imports.add(
         session,
-        _versions(session, actor, request, district, entries, rows),
         [_address(actor, row, *place) for entry, row in zip(entries, rows, strict=True) for place in entry.places],
     )
     imports.allocate(session, rows, clock.now())
@@ -248,18 +255,22 @@ def _request(
     return request
 
 
+def _resource_numbers(session: Session, division: str, entries: Sequence[Entry]) -> list[str]:
+    """Take the numbers of servers in the ledger, each series at once."""
+    series = [f"{division}-{_PREFIXES[ResourceType(entry.resource_type)]}" for entry in entries]
+    last = {each: requests.next_number(session, each, "", count=series.count(each)) for each in sorted(set(series))}
+    first = {each: last[each] - series.count(each) + 1 for each in last}
+    counters = {each: itertools.count(number) for each, number in first.items()}
+    return [f"{each}-{next(counters[each]):06d}" for each in series]
+
+
 def _server(
-    session: Session,
-    request: ResourceRequest,
-    entry: Entry,
-    division: str,
-    sizes: dict[tuple[int, int, int], uuid.UUID],
+    request: ResourceRequest, entry: Entry, resource_no: str, sizes: dict[tuple[int, int, int], uuid.UUID]
 ) -> Server:
     seen, now = entry.observed, clock.now()
-    series = f"{division}-{_PREFIXES[ResourceType(entry.resource_type)]}"
     return Server(
         id=new_id(),
-        resource_no=f"{series}-{requests.next_number(session, series, ''):06d}",
+        resource_no=resource_no,
         project_id=entry.project.id,
         organization_id=entry.organization.id,
         request_id=request.id,

@@ -107,18 +107,23 @@ def enter(session: Session, actor: Actor, command: EnterServer) -> ServerRow:
     Raises:
         QuotaExceeded: it counts, and there is no room.
         ImportRefused: it breaks a rule; `errors` says which.
+        Conflict: it is kept by hand already.
         InvalidInput: no such project among the actor's.
     """
     access.require(actor, Action.INVENTORY_IMPORT)
     found = projects.get_row(session, command.project)
     if found is None or not actor.may(Action.INVENTORY_IMPORT, found[1].path):
         raise InvalidInput(N_("There is no such project among yours."), field="project")
-    entries, errors = import_rows.resolve(session, actor, Sheet([_row(command, *found)], [], 1))
-    if errors:
-        raise ImportRefused(
-            N_("The server cannot be registered like this."), errors=[error.as_json() for error in errors]
+    resolved = import_rows.resolve(session, actor, Sheet([_row(command, *found)], count=1))
+    if resolved.known:
+        raise Conflict(
+            N_("The information system has a server called {name} already."), field="name", name=command.name
         )
-    entry: Entry = entries[0]
+    if resolved.errors:
+        raise ImportRefused(
+            N_("The server cannot be registered like this."), errors=[error.as_json() for error in resolved.errors]
+        )
+    entry: Entry = resolved.entries[0]
     entry.stated = _stated(command.model_dump())
     _, (taken,) = imports.post(session, actor, [entry], reason=command.remark)
     server = session.get_one(Server, taken.id)

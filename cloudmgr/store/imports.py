@@ -143,26 +143,54 @@ def projects(
     return list(found.values())
 
 
-def live_names(session: Session, project_ids: Sequence[uuid.UUID]) -> set[tuple[uuid.UUID, str]]:
-    """Return the names that servers of these projects have."""
-    return {
-        (project_id, name)
-        for piece in paging.batched(project_ids)
-        for project_id, name in session.exec(
-            select(Server.project_id, Server.name).where(
-                col(Server.project_id).in_(piece), col(Server.phase).in_([phase.value for phase in LIVE_SERVERS])
-            )
-        )
-    }
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The little of a server of the ledger that a row is compared with. `path`: of its organization."""
+
+    id: uuid.UUID
+    name: str
+    resource_no: str
+    project_id: uuid.UUID
+    path: str
+    source: str
+    phase: str
+    arch: str
+    vcpus: int
+    memory_mib: int
+    system_disk_gib: int
+    data_disk_gib: int
 
 
-def server_names(session: Session, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
-    """Return servers' names by id."""
-    return {
-        id_: name
-        for piece in paging.batched(ids)
-        for id_, name in session.exec(select(Server.id, Server.name).where(col(Server.id).in_(piece)))
-    }
+_HELD = (
+    sa.select(
+        col(Server.id),
+        col(Server.name),
+        sa.func.coalesce(col(Server.resource_no), ""),
+        col(Server.project_id),
+        col(Organization.path),
+        *(
+            col(getattr(Server, name))
+            for name in ("source", "phase", "arch", "vcpus", "memory_mib", "system_disk_gib", "data_disk_gib")
+        ),
+    )
+    .select_from(Server)
+    .join(Organization, col(Server.organization_id) == col(Organization.id))
+)
+
+
+def live_servers(session: Session, project_ids: Sequence[uuid.UUID]) -> Iterable[Held]:
+    """Yield the servers of these projects that have their names still."""
+    alive = col(Server.phase).in_([phase.value for phase in LIVE_SERVERS])
+    for piece in paging.batched(project_ids):
+        for found in session.connection().execute(_HELD.where(alive, col(Server.project_id).in_(piece))):
+            yield Held(*found)
+
+
+def servers_by_id(session: Session, ids: Sequence[uuid.UUID]) -> Iterable[Held]:
+    """Yield these servers, whatever became of them."""
+    for piece in paging.batched(ids):
+        for found in session.connection().execute(_HELD.where(col(Server.id).in_(piece))):
+            yield Held(*found)
 
 
 def subnets(session: Session) -> list[tuple[Subnet, uuid.UUID | None]]:
@@ -219,11 +247,16 @@ def allocate(session: Session, servers: Sequence[Server], at: datetime) -> None:
     session.flush()
 
 
-def add(session: Session, *groups: Sequence[Server | ServerVersion | Address]) -> None:
-    """Write new rows, one table after another."""
-    for rows in groups:
-        session.add_all(rows)
-        session.flush()
+def add(session: Session, rows: Sequence[Server | Address]) -> None:
+    """Write new rows of one table."""
+    session.add_all(rows)
+    session.flush()
+
+
+def add_versions(session: Session, rows: Sequence[ServerVersion]) -> None:
+    """Write versions at once: their ids are the database's, and nobody asks for them (the ORM would, one by one)."""
+    if rows:
+        session.execute(sa.insert(ServerVersion), [row.model_dump(exclude={"id"}) for row in rows])
 
 
 def settle(

@@ -43,12 +43,12 @@ def owner_path(session: Session, request: ResourceRequest) -> str:
     return session.exec(select(Organization.path).where(Organization.id == request.organization_id)).one()
 
 
-def next_number(session: Session, prefix: str, day: str) -> int:
-    """Take the next number of a series; two transactions never get the same."""
+def next_number(session: Session, prefix: str, day: str, *, count: int = 1) -> int:
+    """Take the next `count` numbers of a series and return the last; two transactions never get the same."""
     insert = sqlite.insert(NumberSequence) if is_sqlite(session) else postgresql.insert(NumberSequence)
     taken = session.execute(
-        insert.values(prefix=prefix, day=day, last=1)
-        .on_conflict_do_update(index_elements=["prefix", "day"], set_={"last": NumberSequence.last + 1})
+        insert.values(prefix=prefix, day=day, last=count)
+        .on_conflict_do_update(index_elements=["prefix", "day"], set_={"last": NumberSequence.last + count})
         .returning(col(NumberSequence.last))
         .execution_options(synchronize_session=False)
     )
