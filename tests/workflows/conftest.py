@@ -39,6 +39,12 @@ def stages(
     return get
 
 
+@pytest.fixture(scope="session")
+def new_database(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Return a maker of empty PostgreSQL databases that last as long as the tests."""
+    return lambda: _database(request.getfixturevalue("postgres_url"))
+
+
 def _database(server_url: str) -> str:
     name = f"s{uuid.uuid4().hex[:12]}"
     url = sa.make_url(server_url).set(drivername="postgresql+psycopg")

@@ -1,7 +1,8 @@
 """A process that has imported everything and forks one worker after another, so that a proof of a crash costs no imports.
 
 Reads one JSON order a line: {"data_dir", "url", "settings", "request", "kill_at", "occurrence", "timeout_s"}; forks a worker that
-runs until the request has come to rest; answers {"died_by": signal or null, "status": exit status, "points": [...]}.
+runs until the request has come to rest (without one: until its clouds were seen, with "until_idle" until all work is done);
+answers {"died_by": signal or null, "status": exit status, "points": [...]}.
 """
 
 import json
@@ -77,7 +78,8 @@ def work(order: dict, record: Path) -> int:
         with new_session(engine_) as session:
             request = session.get_one(ResourceRequest, uuid.UUID(order["request"])) if order.get("request") else None
             seen_all = all(backend.health == "ok" for backend in session.exec(select(Backend)))
-        if (request is None and seen_all) or (
+        is_done = seen_all and (not order.get("until_idle") or worker.is_idle())
+        if (request is None and is_done) or (
             request and request.phase in RESTING and request.finished_at and worker.is_idle()
         ):
             worker.stop(wait_s=2)
