@@ -161,7 +161,7 @@ class LibvirtProvider(
         with contextlib.suppress(NotFound):
             token = parse_ref(ref)
             with self._connection.session(write=True) as session:
-                remove.remove(session, storage.open_pool(session, self.options), token)
+                remove.by_ref(session, self.options, storage.open_pool(session, self.options), token)
 
     def start_server(self, ref: str) -> None:
         """Power on; running already is success."""

@@ -5,9 +5,10 @@ from typing import Any
 
 import libvirt
 
-from providers.libvirt import addresses, ports, stages, storage
+from providers.libvirt import addresses, ports, stages, storage, strangers
 from providers.libvirt.connection import Session
 from providers.libvirt.metadata import Stage
+from providers.libvirt.options import LibvirtOptions
 
 _NO_DOMAIN = {libvirt.VIR_ERR_NO_DOMAIN}
 _OFF = {libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN}
@@ -17,6 +18,20 @@ _EVERYTHING = (
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
     | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
 )
+
+
+def by_ref(session: Session, options: LibvirtOptions, pool: Any, ref: uuid.UUID) -> None:
+    """Remove a server by its UUID: one of ours, or one that was taken over, which has no token.
+
+    Raises:
+        Unsupported: it was taken over, and a disk of it is not its own.
+    """
+    domain = session.attempt(session.conn.lookupByUUID, ref.bytes, absent=_NO_DOMAIN)
+    if domain is None or stages.is_ours(session, domain):
+        remove(session, pool, ref)
+        return
+    strangers.give_up_disks(session, options, pool, domain)
+    session.attempt(domain.undefineFlags, _EVERYTHING, absent=_NO_DOMAIN)
 
 
 def remove(session: Session, pool: Any, token: uuid.UUID) -> None:

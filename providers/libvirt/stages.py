@@ -23,6 +23,12 @@ def read(session: Session, domain: Any) -> Stage | None:
     return found.stage if found is not None else None
 
 
+def is_ours(session: Session, domain: Any) -> bool:
+    """Tell whether a domain carries our words; one that has gone meanwhile counts as ours."""
+    description = describe(session, domain, libvirt.VIR_DOMAIN_XML_INACTIVE)
+    return description is None or metadata.from_domain(description) is not None
+
+
 def write(session: Session, domain: Any, stage: Stage) -> None:
     """Write a stage into the domain's stored and, where it runs, its running description."""
     ours = _stored(session, domain)

@@ -213,17 +213,21 @@ def virsh_names():
     return virsh("list", "--all", "--name").split()
 
 
-FOREIGN = "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os></domain>"
+FOREIGN = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>
+<os><type arch='x86_64'>hvm</type></os><devices>{disk}</devices></domain>"""
+_DISK = "<disk type='file' device='disk'><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>"
 
 
 @contextmanager
-def foreign_domain():
+def foreign_domain(disk=None):
     import libvirt  # noqa: PLC0415 - the SDK comes with the lab
 
     conn = libvirt.open(lab()["uri"])
-    domain = conn.defineXML(FOREIGN.format(name=f"foreign-{uuid.uuid4().hex[:8]}"))
+    devices = _DISK.format(disk=disk) if disk else ""
+    domain = conn.defineXML(FOREIGN.format(name=f"foreign-{uuid.uuid4().hex[:8]}", disk=devices))
     try:
         yield domain.UUIDString()
     finally:
-        domain.undefine()
+        with suppress(libvirt.libvirtError):  # a test may have removed it
+            domain.undefine()
         conn.close()

@@ -11,7 +11,7 @@ import pytest
 from cloudmgr.domain.architectures import Architecture, CpuFamily
 from cloudmgr.domain.ids import new_id
 from providers.base import PowerState
-from providers.errors import InvalidSpec, NoCapacity, ProviderError, Unavailable, UnknownOutcome, Unsupported
+from providers.errors import InvalidSpec, NoCapacity, NotFound, ProviderError, Unavailable, UnknownOutcome, Unsupported
 from tests.providers.contract import ProviderContract
 from tests.providers.libvirt_lab import (
     PROC_DOMAIN_DESTROY,
@@ -341,11 +341,24 @@ class TestHalfDone:
 
 
 class TestRefusals:
-    def test_server_that_is_not_ours_is_never_deleted(self, provider):
-        with foreign_domain() as ref:
-            with pytest.raises(Unsupported):
-                provider.delete_server(ref)
-            assert provider.get_server(ref).token is None
+    def test_server_that_is_not_ours_is_removed_by_its_own_reference_with_the_disks_that_are_its_alone(self, provider):
+        """So that one that was imported can be retired."""
+        pool, name = lab()["storage_pool"], f"by-hand-{new_id()}.qcow2"
+        virsh("vol-create-as", pool, name, "1M", "--format", "qcow2")
+        with foreign_domain(disk=f"{lab()['storage_dir']}/{name}") as ref:
+            provider.delete_server(ref)
+            with pytest.raises(NotFound):
+                provider.get_server(ref)
+        assert name not in virsh("vol-list", pool)
+
+    def test_server_that_is_not_ours_stays_whole_while_a_disk_of_it_is_anothers(self, provider):
+        image = next(image["path"] for image in lab()["options"]["images"])
+        for disk in (image, "/srv/elsewhere.qcow2"):
+            with foreign_domain(disk=disk) as ref:
+                with pytest.raises(Unsupported):
+                    provider.delete_server(ref)
+                assert provider.get_server(ref).token is None
+        assert Path(image).exists()
 
     def test_larger_than_the_host_goes_to_the_next_zone(self, provider, token):
         with pytest.raises(NoCapacity):
