@@ -23,6 +23,7 @@ from web.pages import (
     requests,
     servers,
     users,
+    volumes,
     zones,
 )
 
@@ -34,6 +35,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     approvals.router,
     servers.router,
+    volumes.router,
     certificates.router,
     quotas.router,
     backends.router,

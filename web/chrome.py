@@ -30,6 +30,7 @@ _MENU: Sequence[tuple[str, Sequence[tuple[str, str, str, tuple[Action, ...]]]]] 
         N_("Resources"),
         (
             ("/servers", "server", N_("Servers"), (Action.SERVER_READ,)),
+            ("/volumes", "layers", N_("Volumes"), (Action.SERVER_READ,)),
             ("/quotas", "gauge", N_("Quotas"), (Action.QUOTA_READ,)),
             ("/catalogue/zones", "layers", N_("Pools and catalogue"), (Action.CATALOGUE_READ,)),
             ("/inventory", "table", N_("Inventory export"), (Action.INVENTORY_EXPORT,)),

@@ -13,7 +13,7 @@ from cloudmgr.domain.events import Event
 from cloudmgr.domain.findings import SyncKind
 from cloudmgr.domain.freshness import Freshness, Standing
 from cloudmgr.domain.messages import N_
-from cloudmgr.models import Backend, ObservedImage, ObservedServer, SyncRun
+from cloudmgr.models import Backend, ObservedImage, ObservedServer, Server, SyncRun
 from cloudmgr.services import audit
 from cloudmgr.services.inputs import Input
 from cloudmgr.services.policy import worker_of
@@ -50,11 +50,19 @@ def standing_of(session: Session, backend: Backend) -> Standing:
 
 def servers_freshness(session: Session, backend: Backend) -> Freshness:
     """Return how fresh what is known of a backend's servers is."""
-    worker = worker_of(session)
-    period_s = worker.full_sync_interval_s
-    if "incremental" in backend.capabilities and worker.incremental_sync_interval_s:
-        period_s = min(period_s or worker.incremental_sync_interval_s, worker.incremental_sync_interval_s)
-    return freshness.age_of(backend.servers_synced_at, now=clock.now(), period_s=period_s)
+    return freshness.age_of(backend.servers_synced_at, now=clock.now(), period_s=_looked_at_every_s(session, backend))
+
+
+def server_freshness(session: Session, server: Server, backend: Backend | None) -> Freshness:
+    """Return how fresh what is known of one server is; `away` while its site may be."""
+    if backend is None or server.last_seen_at is None:
+        return Freshness.NEVER
+    found = freshness.age_of(server.last_seen_at, now=clock.now(), period_s=_looked_at_every_s(session, backend))
+    if found is Freshness.STALE and not freshness.is_alarming(
+        server.last_seen_at, now=clock.now(), expected_offline_hours=backend.expected_offline_hours
+    ):
+        return Freshness.AWAY
+    return found
 
 
 def list_syncs(
@@ -152,6 +160,14 @@ def sees_all(session: Session, actor: Actor) -> bool:
     """Whether an actor may read findings of the whole city, and so of backends that nobody owns."""
     root = organizations.root(session)
     return actor.may(Action.FINDING_READ, root.path if root else "/")
+
+
+def _looked_at_every_s(session: Session, backend: Backend) -> float:
+    worker = worker_of(session)
+    period_s = worker.full_sync_interval_s
+    if "incremental" in backend.capabilities and worker.incremental_sync_interval_s:
+        period_s = min(period_s or worker.incremental_sync_interval_s, worker.incremental_sync_interval_s)
+    return period_s
 
 
 def _existing(session: Session, backend_id: uuid.UUID) -> Backend:

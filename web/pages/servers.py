@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 from pydantic import ValidationError
@@ -12,23 +13,30 @@ from cloudmgr.domain.access import Action
 from cloudmgr.domain.architectures import Architecture
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
+from cloudmgr.domain.findings import FindingState, ServerSource
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.http.routes import page_router, rule
-from cloudmgr.services import requests, servers
+from cloudmgr.services import certificates, discovery, findings, requests, servers, snapshots, volumes
 from cloudmgr.services.request_inputs import PowerAction, RetireRequest
 from cloudmgr.services.servers import ServerRow
 from web.desk import Desk, DeskDep, FormDep, command, go, texts
 from web.forms import Form
 from web.lists import PAGE, cursor_of, filters_of, pages
+from web.pages import volumes as disks
+from web.presenters import findings as finding_lines
 from web.presenters import servers as lines
+from web.presenters import volumes as disk_lines
 from web.presenters import words as phrases
 
 router = page_router()
 
 _DIGITS = 4
+_RETIRE_FIELDS = ("purpose", "volumes")
 _STANDING = (ServerPhase.ACTIVE, ServerPhase.SUSPENDED, ServerPhase.FAILED)
 _SWITCHED = (ServerPhase.ACTIVE, ServerPhase.FAILED)
+_SHOWN = 20
+"""So many volumes, snapshots and differences stand on a server's own page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ def show_list(request: Request, desk: DeskDep) -> Response:
     return desk.page(
         "pages/servers.html",
         form=Form(filters),
-        lines=[lines.line(desk.words, row) for row in rows],
+        lines=[lines.line(desk.words, row, discovery.server_freshness(desk.session, row[0], row[6])) for row in rows],
         phases=[(phase, label("server_phase", phase)) for phase in ServerPhase],
         archs=[(arch, label("architecture", arch)) for arch in Architecture],
         filtered=bool(filters),
@@ -115,18 +123,20 @@ def retire(desk: DeskDep, server_id: uuid.UUID, sent: FormDep) -> Response:
     typed = texts(sent)
     also = [str(value) for value in sent.getlist("also")][:199]
     sheet = _Retirement(desk, server_id, frozenset(also))
-    values = {"purpose": typed.get("purpose", "")}
-    payload = {
+    values = {name: typed.get(name, "") for name in _RETIRE_FIELDS}
+    payload: dict[str, Any] = {
         "kind": "retire",
         "project": str(sheet.project_id),
         "purpose": values["purpose"],
         "servers": [str(server_id), *also],
     }
+    if values["volumes"]:
+        payload["volumes"] = values["volumes"]
     try:
         wanted = command(RetireRequest, payload)
     except ValidationError as error:
-        return desk.invalid(sheet.page, values, error, ("purpose",))
-    desk.on_refusal(sheet.page, values, ("purpose",))
+        return desk.invalid(sheet.page, values, error, _RETIRE_FIELDS)
+    desk.on_refusal(sheet.page, values, _RETIRE_FIELDS)
     made = requests.submit_new(desk.session, desk.actor, wanted)
     return go(f"/requests/{made.id}", done="submitted")
 
@@ -147,7 +157,9 @@ class _Sheet:
             desk.may(Action.REQUEST_MAKE, organization.path)
             and server.phase in _STANDING
             and server.retire_request_id is None
+            and server.source != ServerSource.MANUAL
         )
+        self._shown = _of_server(desk, row)
 
     def page(self, form: Form, status: int) -> Response:
         """Draw it."""
@@ -158,7 +170,34 @@ class _Sheet:
             actions=self._actions,
             may_retire=self._may_retire,
             form=form,
+            **self._shown,
         )
+
+
+def _of_server(desk: Desk, row: ServerRow) -> dict[str, Any]:
+    """Return what hangs on a server: volumes, snapshots, differences that were found, and its certificate."""
+    server, path, words = row[0], row[2].path, desk.words
+    own, _ = volumes.list_volumes(desk.session, desk.actor, server_id=server.id, limit=_SHOWN)
+    taken, _ = snapshots.list_snapshots(desk.session, desk.actor, server_id=server.id, limit=_SHOWN)
+    found: list[findings.FindingRow] = []
+    shows_findings = desk.may(Action.FINDING_READ, path)
+    if shows_findings:
+        found, _ = findings.list_findings(
+            desk.session, desk.actor, states=list(FindingState), server_id=server.id, limit=_SHOWN
+        )
+    return {
+        "volumes": [disk_lines.volume(words, each) for each in own],
+        "snapshots": [disk_lines.snapshot(words, each) for each in taken],
+        "unable": {name: disks.unable(desk, row, name) for name in ("volumes", "snapshots")},
+        "may_ask": {name: disks.may_ask(desk, row, name) for name in ("volumes", "snapshots")},
+        "shows_findings": shows_findings,
+        "findings": [finding_lines.line(words, each) for each in found],
+        "certificate": certificates.find_certificate(desk.session, desk.actor, server.id),
+        "may_open_backend": desk.may(Action.CAPACITY_READ) or desk.may(Action.FINDING_READ),
+        "may_keep": server.source == ServerSource.MANUAL
+        and server.phase == ServerPhase.ACTIVE
+        and desk.may(Action.INVENTORY_IMPORT, path),
+    }
 
 
 class _Retirement:
@@ -187,6 +226,7 @@ def arranged(desk: Desk, row: ServerRow) -> lines.ServerPage:
     return lines.page(
         desk.words,
         row,
+        discovery.server_freshness(desk.session, row[0], row[6]),
         may_read_personal=desk.may(Action.PERSONAL_READ, path),
         may_know_host=desk.may(Action.HOST_READ, path),
     )

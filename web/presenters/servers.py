@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from cloudmgr.domain.findings import ServerSource
+from cloudmgr.domain.freshness import Freshness
 from cloudmgr.models import Flavor, Image, Server
 from cloudmgr.services.servers import Handover, HandoverLine, Reminder, ServerRow
 from web import formats
@@ -14,7 +16,7 @@ from web.rendering import Words
 
 @dataclass(frozen=True, slots=True)
 class ServerLine:
-    """One row of a list."""
+    """One row of a list. `is_current`: the state was seen lately; an old word is never shown as well."""
 
     id: uuid.UUID
     name: str
@@ -22,6 +24,7 @@ class ServerLine:
     organization: str
     phase: str
     state: str
+    is_current: bool
     addresses: str
     size: str
     arch: str
@@ -49,7 +52,14 @@ class ServerPage:
     name: str
     phase: str
     state: str
+    is_current: bool
+    freshness: str
     last_seen_at: datetime | None
+    source: str
+    is_by_hand: bool
+    last_confirmed_at: datetime | None
+    counts_quota: bool
+    remark: str
     ipv4: str
     ipv6: str
     network_zone: str
@@ -62,6 +72,7 @@ class ServerPage:
     cpu: str
     is_xinchuang: bool | None
     zone: str | None
+    backend_id: uuid.UUID | None
     backend: str | None
     datacenter: str | None
     host: str | None
@@ -110,8 +121,8 @@ class Sheet:
     pending: list[str]
 
 
-def line(words: Words, row: ServerRow) -> ServerLine:
-    """Arrange one row of a list."""
+def line(words: Words, row: ServerRow, freshness: Freshness = Freshness.NEVER) -> ServerLine:
+    """Arrange one row of a list; `freshness` is that of what is known of the server."""
     server, project, organization, flavor, _, _, _ = row
     return ServerLine(
         id=server.id,
@@ -120,6 +131,7 @@ def line(words: Words, row: ServerRow) -> ServerLine:
         organization=organization.name,
         phase=server.phase,
         state=server.state,
+        is_current=freshness is Freshness.FRESH,
         addresses=phrases.addresses(server),
         size=flavor.name if flavor else phrases.size(server),
         arch=server.arch,
@@ -137,7 +149,14 @@ def ending(reminder: Reminder, steps: Sequence[int]) -> EndingLine | None:
     return EndingLine(server.id, server.name, project.name, server.lease_end, reminder.days, tone)
 
 
-def page(words: Words, row: ServerRow, *, may_read_personal: bool, may_know_host: bool) -> ServerPage:
+def page(
+    words: Words,
+    row: ServerRow,
+    freshness: Freshness = Freshness.NEVER,
+    *,
+    may_read_personal: bool,
+    may_know_host: bool,
+) -> ServerPage:
     """Arrange one server."""
     server, project, organization, flavor, image, zone, backend = row
     disk = formats.amount(server.system_disk_gib, "disk_gib")
@@ -148,7 +167,14 @@ def page(words: Words, row: ServerRow, *, may_read_personal: bool, may_know_host
         name=server.name,
         phase=server.phase,
         state=server.state,
+        is_current=freshness is Freshness.FRESH,
+        freshness=freshness,
         last_seen_at=server.last_seen_at,
+        source=server.source,
+        is_by_hand=server.source == ServerSource.MANUAL,
+        last_confirmed_at=server.last_confirmed_at,
+        counts_quota=server.counts_quota,
+        remark=str(server.stated.get("remark", "")),
         ipv4=" ".join(server.ipv4),
         ipv6=" ".join(server.ipv6),
         network_zone=server.network_zone,
@@ -161,8 +187,9 @@ def page(words: Words, row: ServerRow, *, may_read_personal: bool, may_know_host
         cpu=_processor(words, server.cpu_family, server.cpu_model),
         is_xinchuang=server.is_xinchuang,
         zone=(zone.title or zone.name) if zone else None,
-        backend=(backend.title or backend.name) if backend else None,
-        datacenter=backend.datacenter if backend else None,
+        backend_id=backend.id if backend else None,
+        backend=(backend.title or backend.name) if backend else _stated(server, "platform"),
+        datacenter=backend.datacenter if backend else _stated(server, "datacenter"),
         host=server.host,
         shows_host=may_know_host,
         project=project.name,
@@ -222,6 +249,11 @@ def _system(server: Server, image: Image | None) -> str:
     if image is not None:
         return image.title
     return " ".join(str(server.stated[key]) for key in ("os_name", "os_version") if server.stated.get(key))
+
+
+def _stated(server: Server, name: str) -> str | None:
+    """Return what a person said of a server that no cloud tells."""
+    return str(server.stated[name]) if server.stated.get(name) else None
 
 
 def _processor(words: Words, family: str, model: str) -> str:

@@ -9,7 +9,7 @@ import quotas
 from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.errors import Conflict, InvalidInput, Unsupported
 from cloudmgr.domain.ids import new_id
-from cloudmgr.domain.messages import N_
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.volumes import SnapshotPhase
 from cloudmgr.models import Backend, Organization, Project, ResourceRequest, Server, Snapshot
 from cloudmgr.services import resolution, snapshots
@@ -133,6 +133,25 @@ class SnapshotKind(Kind[SnapshotRequest, ResolvedSnapshot]):
             row.phase, row.failure, row.attempt = SnapshotPhase.REQUESTED.value, None, row.attempt + 1
             requests.add(session, row)
         return bool(snapshots.deeds(session, request)[0])
+
+    def changes(self, session: Session, request: ResourceRequest) -> list[Message]:
+        body = request.body
+        deeds = [
+            (N_("Take snapshot {name} of {server}"), row) for row in store.snapshots_of_request(session, request.id)
+        ]
+        for template, ids in (
+            (
+                N_("Bring {server} back to snapshot {name}; what was written since is lost"),
+                [line["snapshot"] for line in body.get("revert", ())],
+            ),
+            (N_("Delete snapshot {name} of {server}"), body.get("delete", ())),
+        ):
+            rows = (store.get_snapshot(session, uuid.UUID(id_)) for id_ in ids)
+            deeds += [(template, row) for row in rows if row is not None]
+        return [
+            Message(template, {"name": row.name, "server": session.get_one(Server, row.server_id).name})
+            for template, row in deeds
+        ]
 
     def servers(self, session: Session, request: ResourceRequest) -> list[servers.ServerRow]:
         named = [uuid.UUID(line["snapshot"]) for line in request.body.get("revert", ())]

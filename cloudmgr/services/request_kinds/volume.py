@@ -11,7 +11,7 @@ from cloudmgr.domain import naming
 from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.errors import Conflict, InvalidInput, Unsupported
 from cloudmgr.domain.ids import new_id
-from cloudmgr.domain.messages import N_
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.volumes import VolumePhase
 from cloudmgr.models import Backend, Organization, Project, ResourceRequest, Server, Volume, Zone
 from cloudmgr.services import resolution, volumes
@@ -145,6 +145,25 @@ class VolumeKind(Kind[VolumeRequest, ResolvedVolume]):
             row.phase, row.failure, row.attempt = VolumePhase.REQUESTED.value, None, row.attempt + 1
             requests.add(session, row)
         return bool(volumes.deeds(session, request)[0])
+
+    def changes(self, session: Session, request: ResourceRequest) -> list[Message]:
+        body = request.body
+        found = [
+            Message(N_("Make volume {name} of {size} GiB"), {"name": row.name, "size": row.size_gib})
+            for row in store.of_request(session, request.id)
+        ]
+        for line in body.get("attach", ()):
+            volume, server = (
+                store.get(session, uuid.UUID(line["volume"])),
+                servers.get(session, uuid.UUID(line["server"])),
+            )
+            names = {"name": volume.name if volume else "-", "server": server.name if server else "-"}
+            found.append(Message(N_("Attach volume {name} to {server}"), names))
+        for deed, template in (("detach", N_("Detach volume {name}")), ("delete", N_("Delete volume {name} for good"))):
+            for text in body.get(deed, ()):
+                volume = store.get(session, uuid.UUID(text))
+                found.append(Message(template, {"name": volume.name if volume else "-"}))
+        return found
 
     def servers(self, session: Session, request: ResourceRequest) -> list[servers.ServerRow]:
         ids = {row.server_id for row in store.of_request(session, request.id) if row.server_id is not None}
