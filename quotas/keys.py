@@ -42,6 +42,8 @@ _RESOURCE_NAMES: Mapping[str, str] = {
     "gpus": N_("GPUs"),
     "backups_gib": N_("GiB of backups"),
 }
+RESOURCES = frozenset(_RESOURCE_NAMES)
+"""Resources that have a name for people; the ledger itself counts any."""
 _DIMENSION_NAMES: Mapping[str, str] = {
     "arch": N_("architecture {value}"),
     "backend": N_("cloud platform {value}"),

@@ -21,6 +21,7 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.models import Organization
 from cloudmgr.services import audit
 from cloudmgr.services.inputs import Input, Text
+from cloudmgr.services.quota_keys import require_countable
 from cloudmgr.store import organizations, projects
 from quotas import AccountUsage, Verification
 
@@ -114,10 +115,11 @@ def set_limits(
 
     Raises:
         NotFound, Forbidden: the account is not the actor's to see or to change.
-        InvalidInput: a malformed key or amount. LimitOmitted, RootLimitRequired: see `quotas.set_limits`.
+        InvalidInput: a malformed key or amount, or a key that nothing is counted under. LimitOmitted, RootLimitRequired: see `quotas.set_limits`.
     """
     place = _visible_place(session, actor, account_id)
     _require_may_set(actor, place)
+    require_countable(session, [key for key, amount in command.limits.items() if amount is not None])
     changes = quotas.set_limits(
         session,
         account_id=account_id,

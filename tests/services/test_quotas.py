@@ -53,6 +53,26 @@ def test_over_allocation_of_children_is_visible(session: Session, city: City) ->
     assert (top.usage.limits["vcpus"], top.usage.children_limit_sum["vcpus"]) == (8000, 12000)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "vcpu",
+        "vcpus{tier=ctiy}",
+        "vcpus{environment=prod}",
+        "vcpus{backend=nowhere}",
+        "public_ips{network_zone=内网区}",
+    ],
+)
+def test_a_limit_that_would_never_bind_is_refused(session: Session, city: City, key: str) -> None:
+    admin = person(Role.QUOTA_ADMIN, city.root)
+    with pytest.raises(InvalidInput) as refused:
+        quotas.set_limits(session, admin, city.furong.account_id, limits(**{key: 5}), replace=False)
+    assert refused.value.field == f"limits.{key}"
+    assert not quotas.set_limits(
+        session, admin, city.furong.account_id, limits(**{key: None}), replace=False
+    ).usage.limits.get(key)
+
+
 def test_a_district_splits_below_itself_and_never_its_own(session: Session, city: City) -> None:
     admin = person(Role.DISTRICT_ADMIN, city.furong)
     own_project = project(session, city.furong, "区政府门户网站")
