@@ -87,7 +87,9 @@ def validate_variables(entry: CatalogueEntry, variables: Mapping[str, Any]) -> d
         raise InvalidInput(
             N_("The variables of playbook {name} are not right: {fields}."),
             field=f"variables.{findings[0].params['field']}",
-            errors=[{"field": f"variables.{each.params['field']}", "message": each} for each in findings],
+            errors=[
+                {"field": f"variables.{each.params['field']}", "rule": "invalid", "message": each} for each in findings
+            ],
             name=entry.name,
             fields=", ".join(each.params["field"] for each in findings),
         )

@@ -113,7 +113,7 @@ def problem_of(refusal: Refusal) -> Problem:
     if isinstance(refusal, NotFound) and refusal.field is None:
         message = Message(N_("There is no such object."))  # one wording, whether it is absent or somebody else's
     errors: list[Mapping[str, Any]] = list(refusal.errors)
-    if refusal.field is not None:
+    if refusal.field is not None and all(each.get("field") != refusal.field for each in errors):
         errors.insert(0, {"field": refusal.field, "rule": refusal.code, "message": message})
     if isinstance(refusal, InvalidInput):
         errors += findings(refusal.invalid)

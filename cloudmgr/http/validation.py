@@ -91,8 +91,9 @@ def _finding(error: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "json_invalid":
         context["position"] = position[-1] if position and isinstance(position[-1], int) else 0
         position = ()
-    if "expected_tags" in context:
-        context["expected"] = context["expected_tags"]
+    if "expected_tags" in context:  # a draft is no kind: it is asked for with "draft": true
+        context["expected"] = str(context["expected_tags"]).removesuffix(", 'draft'")
+        position = (*position, "kind")
     if kind in _COUNTED and context.get("field_type") == "Value":  # a text behind a validator of ours, not a list
         kind = f"string_{kind}"
     own = context.get("message")
