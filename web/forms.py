@@ -65,7 +65,7 @@ def row_indices(values: Mapping[str, Any], prefix: str) -> list[int]:
 
 def _enclosing(name: str | None, known: set[str]) -> str | None:
     while name:
-        name = name.rpartition(".")[0] if "." in name else name.partition("[")[0] if "[" in name else ""
+        name = name.rpartition("[" if name.endswith("]") else ".")[0]
         if name in known:
             return name
     return None

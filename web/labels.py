@@ -128,6 +128,7 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         OpeningState.EXPIRED: N_("Expired"),
         OpeningState.FAILED: N_("Failed"),
     },
+    "ip_family": {"4": N_("IPv4"), "6": N_("IPv6")},
     "range_kind": {"pool": N_("Address pool"), "excluded": N_("Kept out of use")},
     "address_state": {"allocated": N_("Allocated"), "reserved": N_("Reserved")},
     "reported_address": {

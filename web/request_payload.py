@@ -11,7 +11,7 @@ from cloudmgr.domain.leases import last_day
 from cloudmgr.domain.phases import Environment, PurposeKind, Spread
 from cloudmgr.services import catalogue, projects
 from cloudmgr.services.projects import ProjectFilter
-from web import formats
+from web import formats, port_lines
 from web.desk import Desk
 from web.forms import lines, row_indices, text_of, whole
 from web.lists import every
@@ -20,6 +20,7 @@ Choices = list[tuple[str, str]]
 _PLAIN = ("project", "purpose", "env", "network_zone", "lease_end", "lease_reason")
 _ROW = ("name", "flavor", "image", "arch", "purpose_kind", "spread", "backend")
 _ROW_NUMBERS = ("count", "data_disk_gib")
+_ROW_NETWORK = ("ipv4", "ipv6", "addresses", "ports")
 _MOST = 200
 
 
@@ -96,14 +97,27 @@ def body(typed: Mapping[str, str]) -> dict[str, Any]:
 def _row(typed: Mapping[str, str], at: str) -> dict[str, Any]:
     row: dict[str, Any] = {name: typed[at + name].strip() for name in _ROW if typed.get(at + name, "").strip()}
     row |= {name: whole(typed[at + name]) for name in _ROW_NUMBERS if typed.get(at + name, "").strip()}
-    return row
+    if ports := port_lines.parse(typed.get(at + "ports", "")):
+        row["ports"] = ports
+    return row | _addresses(typed.get(at + "ipv4", ""), typed.get(at + "ipv6", ""))
+
+
+def _addresses(ipv4: str, ipv6: str) -> dict[str, Any]:
+    """Return the addresses that were chosen: for one server by family, for more a line each, in the order typed."""
+    chosen = {
+        name: text.replace(",", " ").replace("，", " ").split()[:_MOST]
+        for name, text in (("ipv4", ipv4), ("ipv6", ipv6))
+    }
+    count = max(map(len, chosen.values()))
+    each = [{name: texts[at] for name, texts in chosen.items() if at < len(texts)} for at in range(count)]
+    return {"addresses": each} if count > 1 else each[0] if each else {}
 
 
 def shown_fields(rows: list[int]) -> list[str]:
     """Return the names of the fields the form shows, for sorting refusals onto them."""
     fixed = ["project", "purpose", "env", "network_zone", "lease_end", "lease_long_term", "lease_reason"]
     fixed += ["owner.name", "owner.phone", "ssh_keys", "servers"]
-    return fixed + [f"servers[{row}].{name}" for row in rows for name in (*_ROW, *_ROW_NUMBERS)]
+    return fixed + [f"servers[{row}].{name}" for row in rows for name in (*_ROW, *_ROW_NUMBERS, *_ROW_NETWORK)]
 
 
 def renumbered(typed: Mapping[str, str], *, without: int | None = None) -> dict[str, str]:

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visitor
+from tests.browser.site import PASSWORD
 
 pytestmark = pytest.mark.lab("chromium")
 
@@ -37,3 +38,27 @@ def test_a_platform_is_looked_at_when_somebody_asks(visitor: Callable[..., Visit
         keeper.page.reload()
     expect(looks).to_contain_text(words["complete"])
     keeper.look()
+
+
+@BOTH
+def test_an_address_is_kept_without_scripts_and_every_room_fits(
+    visitor: Callable[..., Visitor], language: str, width: str
+) -> None:
+    keeper = visitor(width, scripts=False)
+    keeper.page.goto(keeper.site + "/login")
+    if language == "en":
+        keeper.page.get_by_role("button", name="English").click()
+    keeper.page.locator("[name=username]").fill("sysadmin")
+    keeper.page.locator("[name=password]").fill(PASSWORD)
+    keeper.page.locator("form[action='/login'] button").click()
+    keeper.page.wait_for_url(keeper.site + "/")
+    keeper.page.goto(keeper.site + "/networks")
+    keeper.page.locator("tbody th a", has_text="10.60.0.0/16").click()
+    keeper.page.locator("#purpose").fill("短信网关")
+    keeper.page.locator("form[action$='/addresses'] button").click()
+    expect(keeper.page.locator(".notice.ok")).to_be_visible()
+    expect(keeper.page.locator("tbody", has_text="短信网关").last).to_be_visible()
+    reader = visitor(width)
+    reader.sign_in("both", language)
+    for address in ("/networks", "/networks?family=6", "/openings", "/public-ips", "/zones", "/requests/new"):
+        reader.open(address)

@@ -56,6 +56,7 @@ def test_what_it_can_do_and_how_full_it_is_by_architecture(console: Console) -> 
     assert "128 left of 128" in page.text
     assert "44 left of 64" in page.text
     assert "1 taken, no limit at this level" in page.text
+    assert "Servers of this system take, as far as our own record goes: vCPUs 0" in page.text
 
 
 def test_numbers_and_looks_are_told_to_those_who_may_know(console: Console) -> None:

@@ -26,6 +26,7 @@ from tests.store.test_addresses import add_subnet
 from tests.web.conftest import Console
 from tests.web.html import Page
 from tests.world import ZONE
+from web import port_lines
 
 
 def _subnet(console: Console, cidr: str = "198.51.100.0/24", *, gateway: str | None = None) -> str:
@@ -50,8 +51,8 @@ def test_the_plan_is_shown_by_network_zone_with_both_families(console: Console) 
     page = console.reader("requester", "en").page("/networks")
     assert "198.51.100.0/24" in page.words
     assert page.words.count("IPv4 and IPv6") == 2
-    assert "253 free of 254" in page.text
-    assert "≈ 2^64 free of ≈ 2^64" in page.text
+    assert "253 free, 0 taken" in page.text
+    assert "≈ 2^64 free, 0 taken" in page.text
     assert "Add subnet" not in page.words
     only = console.reader("requester").page("/networks?family=6")
     assert "198.51.100.0/24" not in only.words
@@ -336,3 +337,60 @@ def test_a_pool_not_heard_of_lately_is_not_shown_as_well(console: Console) -> No
     page = console.reader("sysadmin").page("/zones")
     assert "已过期" in page.words
     assert "正常" not in page.words
+
+
+def test_lines_of_ports_are_read_and_written_the_same() -> None:
+    text = "198.51.100.0/24 tcp/443 门户 网站 2027-06-30\n0.0.0.0/0 tcp/8000-8100 接口 # 公众\n10.0.0.0/8 icmp 探测"
+    entries = port_lines.parse(text)
+    assert entries == [
+        {
+            "source": "198.51.100.0/24", "protocol": "tcp", "port": 443, "purpose": "门户 网站",
+            "valid_until": "2027-06-30",
+        },
+        {"source": "0.0.0.0/0", "protocol": "tcp", "ports": "8000-8100", "purpose": "接口", "reason": "公众"},
+        {"source": "10.0.0.0/8", "protocol": "icmp", "purpose": "探测"},
+    ]  # fmt: skip
+    assert port_lines.written(entries) == text
+    assert port_lines.parse("\n10.0.0.0/8\ttcp/443\n") == [{"source": "10.0.0.0/8", "protocol": "tcp", "port": 443}]
+    assert port_lines.written([1, {}]) == ""
+
+
+def _asked(console: Console, **row: str) -> dict[str, str]:
+    usual = {"name": "srv", "count": "1", "flavor": "2C4G", "image": "kylin-v10", "arch": "aarch64"}
+    return {
+        "project": str(console.world.project.id), "purpose": "应用", "env": "prd", "network_zone": ZONE,
+        "lease_end": (clock.today() + timedelta(days=99)).isoformat(), "owner.name": "王芳", "owner.phone": "13800000000",
+        **{f"servers[0].{name}": value for name, value in (usual | row).items()},
+    }  # fmt: skip
+
+
+def test_a_new_server_is_asked_for_with_its_address_and_its_ports(console: Console) -> None:
+    _subnet(console)
+    reader = console.reader("requester", "en")
+    form = _asked(console, ipv4="198.51.100.7", ports="10.0.0.0/8 tcp/443 门户")
+    taken = reader.post("/requests/new", 422, **form | {"servers[0].ipv4": "203.0.113.7"})
+    assert any(each.get("aria-invalid") for _, each in taken.fields if each.get("name") == "servers[0].ipv4")
+    everybody = reader.post("/requests/new", 422, **form | {"servers[0].ports": "0.0.0.0/0 tcp/22 运维"})
+    assert any(each.get("aria-invalid") for _, each in everybody.fields if each.get("name") == "servers[0].ports")
+    reader.post("/requests/new", action="draft", **form)
+    draft = reader.location.partition("?")[0]
+    again = reader.client.get(f"{draft}/edit").text
+    assert 'value="198.51.100.7"' in again
+    assert "10.0.0.0/8 tcp/443 门户</textarea>" in again
+    reader.post("/requests/new", **form)
+    assert "Open tcp/443 of srv to 10.0.0.0/8: 门户" in reader.page(reader.location).text
+    with console.world.session(write=False) as session:
+        assert session.exec(select(Address.address)).all() == ["198.51.100.7"]
+
+
+def test_several_servers_have_an_address_each(console: Console) -> None:
+    _subnet(console)
+    reader = console.reader("requester", "en")
+    form = _asked(console, count="2", ipv4="198.51.100.7 198.51.100.9")
+    one = reader.post("/requests/new", 422, **form | {"servers[0].ipv4": "198.51.100.7 203.0.113.1"})
+    assert any(each.get("aria-invalid") for _, each in one.fields if each.get("name") == "servers[0].ipv4")
+    reader.post("/requests/new", action="draft", **form)
+    assert "198.51.100.7 198.51.100.9" in reader.client.get(reader.location.partition("?")[0] + "/edit").text
+    reader.post("/requests/new", **form)
+    with console.world.session(write=False) as session:
+        assert sorted(session.exec(select(Address.address))) == ["198.51.100.7", "198.51.100.9"]

@@ -90,6 +90,7 @@ class _Room:
             abilities=self._abilities,
             architectures=self._architectures,
             own_quota=self._own_quota,
+            placed_here=lines.placed_here(self._architectures),
             may_look=self._may_look,
             shows_runs=self._shows_runs,
             runs=self._runs,

@@ -66,7 +66,7 @@ def show_list(request: Request, desk: DeskDep) -> Response:
         shown=len(views),
         bare=lines.bare(bare, zones),
         zones=list(zones.items()),
-        families=[(each, f"IPv{each}") for each in _FAMILIES],
+        families=[(each, desk.words.label("ip_family", each)) for each in _FAMILIES],
         form=Form(filters),
         filtered=bool(filters),
         may_write=desk.may(Action.CATALOGUE_WRITE),

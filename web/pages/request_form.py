@@ -42,7 +42,9 @@ class Sheet:
     def page(
         self, form: Form, status: int = 200, *, plan: Any = None, plan_problems: list[str] | None = None
     ) -> Response:
-        """Draw the form."""
+        """Draw the form; faults of the addresses of several servers stand where they are typed."""
+        for name in [each for each in form.errors if each.endswith(".addresses")]:
+            form.errors.setdefault(name.removesuffix("addresses") + "ipv4", []).extend(form.errors.pop(name))
         translate = self.desk.words.translate
         return self.desk.page(
             "pages/request_form.html",

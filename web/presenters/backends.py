@@ -144,6 +144,15 @@ def own_quota(told: Sequence[Mapping[str, int | str | None]]) -> list[Bar]:
     ]
 
 
+def placed_here(architectures: Iterable[ArchitectureLine]) -> list[tuple[str, int]]:
+    """Return what servers of this system take of a cloud, to stand beside what the cloud itself counts."""
+    used: dict[str, int] = {}
+    for each in architectures:
+        for bar in each.bars:
+            used[bar.key] = used.get(bar.key, 0) + bar.used
+    return [(key, used[key]) for key in in_order(used)]
+
+
 def run(words: Words, row: SyncRun) -> RunLine:
     """Arrange one look."""
     return RunLine(

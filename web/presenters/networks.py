@@ -18,7 +18,7 @@ _MOST_DIGITS = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """How full a subnet is; percentages fill a bar of 100."""
+    """How full a subnet is. The bar, filled by percentages, is what is taken and what is free: without what is kept back."""
 
     allocated: int
     reserved: int
@@ -27,6 +27,11 @@ class Fill:
     used_pct: float
     held_pct: float
     is_full: bool
+
+    @property
+    def taken(self) -> int:
+        """Allocated and reserved together."""
+        return self.allocated + self.reserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,14 +224,15 @@ def reported(row: tuple[ObservedAddress, Address | None, Server | None]) -> Repo
 def fill(counts: Mapping[str, int]) -> Fill:
     """Return how full a subnet is."""
     total, allocated, reserved = counts["total"], counts["allocated"], counts["reserved"]
-    used_pct = _share(allocated, total, 100)
+    whole = allocated + reserved + max(0, counts["free"])
+    used_pct = _share(allocated, whole, 100)
     return Fill(
         allocated=allocated,
         reserved=reserved,
         free=_many(counts["free"]),
         total=_many(total),
         used_pct=used_pct,
-        held_pct=_share(reserved, total, 100 - used_pct),
+        held_pct=_share(reserved, whole, 100 - used_pct),
         is_full=counts["free"] <= 0,
     )
 

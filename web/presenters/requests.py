@@ -10,6 +10,7 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import RequestPhase, ServerPhase
 from cloudmgr.models import RequestEvent
 from cloudmgr.services.requests import RequestRow, RequestView
+from web import port_lines
 from web.presenters import words as phrases
 from web.rendering import Words
 
@@ -213,8 +214,18 @@ def form_values(body: Mapping[str, Any]) -> dict[str, str]:
     values |= {f"owner.{name}": str(owner[name]) for name in ("name", "phone") if owner.get(name)}
     values["ssh_keys"] = "\n".join(str(key) for key in body.get("ssh_keys") or [])
     for index, entry in enumerate(_mappings(body.get("servers"))):
-        values |= {f"servers[{index}].{name}": str(value) for name, value in entry.items() if value is not None}
+        plain = {name: value for name, value in entry.items() if not isinstance(value, list | dict)}
+        values |= {f"servers[{index}].{name}": str(value) for name, value in plain.items() if value is not None}
+        values |= {f"servers[{index}].{name}": text for name, text in _network(entry).items() if text}
     return values
+
+
+def _network(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return the addresses and the port openings of a group as they are typed."""
+    each = _mappings(entry.get("addresses"))
+    texts = {name: " ".join(str(one[name]) for one in each if one.get(name)) for name in ("ipv4", "ipv6")}
+    ports = entry.get("ports")
+    return {**texts, "ports": port_lines.written(ports if isinstance(ports, list) else [])}
 
 
 def _stages(words: Words, view: RequestView) -> list[StageLine]:
