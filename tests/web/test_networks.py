@@ -239,6 +239,7 @@ def test_ports_are_asked_for_and_closed_on_the_page_of_a_server(
     server_id = standing()
     at, open_id = f"/servers/{server_id}/openings", _opening(console, server_id)
     reader = console.reader("requester", "en")
+    assert {at, f"/servers/{server_id}/public-ip"} <= set(reader.page(f"/servers/{server_id}").links)
     page = reader.page(at)
     assert "opens and closes no ports itself" in page.text, "said before anything is asked"
     assert {"open[0].source", "open[0].port", "close", "purpose"} <= names(page)
