@@ -15,6 +15,8 @@ from cloudmgr.domain.messages import N_
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _TIMEOUT_S = 60
+_LONG_S = 600
+"""For a file of thousands of lines."""
 _PAGE = 200
 
 
@@ -50,7 +52,9 @@ class Client:
         """Return the answer to a POST of a file, sent with an Idempotency-Key of its own."""
         given = [(name, value) for name, value in query.items() if value is not None]
         headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": media_type}
-        with self._open("POST", f"{path}?{urlencode(given)}", body=content, headers=headers) as response:
+        with self._open(
+            "POST", f"{path}?{urlencode(given)}", body=content, headers=headers, timeout_s=_LONG_S
+        ) as response:
             return json.loads(response.read())
 
     def pages(self, path: str, limit: int, **query: Any) -> Iterator[Any]:
@@ -89,7 +93,9 @@ class Client:
             text = response.read()
         return json.loads(text) if text else None
 
-    def _open(self, method: str, path: str, *, body: Any = None, headers: Mapping[str, str]) -> HTTPResponse:
+    def _open(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout_s: int = _TIMEOUT_S
+    ) -> HTTPResponse:
         request = Request(f"{self.url}/api/v1{path}", method=method)  # noqa: S310 - the scheme was checked
         request.add_header("Accept-Language", "zh-CN" if self._place.language == "zh_CN" else "en")
         if self._token:
@@ -102,7 +108,7 @@ class Client:
             request.data = json.dumps(body if body is not None else {}).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            answer: HTTPResponse = self._opener.open(request, timeout=_TIMEOUT_S)
+            answer: HTTPResponse = self._opener.open(request, timeout=timeout_s)
         except HTTPError as error:
             raise self._refused(error) from error
         except (URLError, TimeoutError, ConnectionError) as error:
@@ -123,5 +129,6 @@ class Client:
     @staticmethod
     def _line(found: Mapping[str, Any]) -> str:
         if found.get("message"):
-            return f"{found['field']}: {found['message']}" if found.get("field") else str(found["message"])
+            told = f"{found['message']} {found.get('remedy', '')}".strip()
+            return f"{found['field']}: {told}" if found.get("field") else told
         return ", ".join(f"{name}={value}" for name, value in found.items())

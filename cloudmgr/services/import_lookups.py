@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlmodel import Session
 
-from cloudmgr.domain import addresses, naming
+from cloudmgr.domain import addresses
 from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.findings import ServerSource
 from cloudmgr.domain.messages import N_
@@ -181,10 +181,11 @@ class Lookups:
         if len(fits) > 1:
             raise WrongCellError(
                 "ambiguous",
-                N_("{count} information systems of yours fit this line."),
+                N_("{count} information systems of yours fit this line, of {organizations}."),
                 N_("Give the unit and the code of the system as well."),
                 column=column,
                 count=len(fits),
+                organizations=", ".join(sorted({organization.name for _, organization in fits})[:5]),
             )
         project = fits[0][0]
         if project.is_classified or project.mlps_level in REFUSED_LEVELS:
@@ -245,17 +246,8 @@ class Lookups:
             )
         return name
 
-    def name(self, row: SheetRow, project: Project, seen: ObservedServer | None) -> str:
-        """Return the name a server gets in the ledger."""
-        name: str = row.get("name") or (seen.name if seen is not None else "")
-        if not naming.is_label(name):
-            raise WrongCellError(
-                "name",
-                N_("{name} cannot be a name in the ledger: lower-case letters, digits and hyphens, at most 63."),
-                N_("Write a name for the ledger; the name at the cloud stays as it is."),
-                column="name",
-                name=name or "-",
-            )
+    def require_free(self, project: Project, name: str) -> None:
+        """Let a name pass that no server of the information system has, and no line before."""
         if (project.id, name) in self._live:
             raise WrongCellError(
                 "name_taken",
@@ -272,7 +264,6 @@ class Lookups:
                 column="name",
                 other=self._names[project.id, name],
             )
-        return name
 
     def held(self, row: SheetRow, match: Match, project: Project) -> Held | None:
         """Return the server that the ledger has already because this line, or one like it, was taken before.

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlmodel import Session
 
-from cloudmgr.domain import addresses, clock, units
+from cloudmgr.domain import addresses, clock, naming, units
 from cloudmgr.domain.access import Actor
 from cloudmgr.domain.cells import number
 from cloudmgr.domain.findings import ResourceType, ServerSource
@@ -130,57 +130,65 @@ def _judge(lookups: Lookups, row: SheetRow) -> Entry | Known | list[WrongCellErr
             return Known(row.number, held.id, held.resource_no, held.name)
         if wrong:
             return wrong
-    stated = {"env": ask(needed, row, "env"), "purpose_kind": ask(needed, row, "purpose")}
-    stated["lease_start"], stated["lease_end"] = ask(_lease, row) or (None, None)
+    said = {"env": ask(needed, row, "env"), "purpose_kind": ask(needed, row, "purpose")}
+    said["lease_start"], said["lease_end"] = ask(_lease, row) or (None, None)
+    if match is not None:
+        said |= _of_server(lookups, row, match.seen, ask)
     if match is None or found is None:
         return wrong
-    entry = _entry(lookups, row, match, found, stated, ask)
+    entry = _entry(lookups, row, match.seen, found, said, ask)
     if wrong or row.wrong:
         return wrong
     lookups.take(row.number, match, entry.project, entry.name)
     return entry
 
 
+def _of_server(lookups: Lookups, row: SheetRow, seen: ObservedServer | None, ask: Callable[..., Any]) -> dict[str, Any]:
+    """Return what a server is, as far as its cloud (`seen`) or its line alone can tell."""
+    zone = lookups.zone(seen) if seen is not None else None
+    ipv4, ipv6 = (seen.ipv4, seen.ipv6) if seen is not None else (row.get("ipv4") or [], row.get("ipv6") or [])
+    return {
+        "name": ask(_label, row, seen),
+        "source": ServerSource.MANUAL if seen is None else ServerSource.IMPORTED,
+        "resource_type": ask(_resource_type, row, seen),
+        "observed": seen,
+        "zone": zone,
+        "arch": ask(_arch, row, seen, zone),
+        "cpu_family": zone.cpu_family if zone else row.get("cpu_family") or "unknown",
+        "cpu_model": (zone.cpu_model if zone else row.get("cpu_model") or "unknown")[:100],
+        "ipv4": list(ipv4),
+        "ipv6": list(ipv6),
+        "host": seen.host if seen is not None else row.get("host"),
+        "counts_quota": ask(_counts, row, seen),
+        "stated": ask(_stated, row, seen),
+        **{name: ask(_size, row, seen, column) for column, name in _SIZES.items()},
+    }
+
+
 def _entry(
     lookups: Lookups,
     row: SheetRow,
-    match: Match,
+    seen: ObservedServer | None,
     found: tuple[Project, Organization],
-    stated: dict[str, Any],
+    said: dict[str, Any],
     ask: Callable[..., Any],
 ) -> Entry:
     """Return the server of a line; it is whole only if `ask` met no fault."""
     project, organization = found
-    seen = match.seen
     backend = ask(lookups.backend, seen, organization) if seen is not None else None
-    zone = lookups.zone(seen) if seen is not None else None
     network_zone = ask(lookups.network_zone, row, project, seen)
-    ipv4, ipv6 = (seen.ipv4, seen.ipv6) if seen is not None else (row.get("ipv4") or [], row.get("ipv6") or [])
-    sizes = {name: ask(_size, row, seen, column) for column, name in _SIZES.items()}
+    if said["name"]:
+        ask(lookups.require_free, project, said["name"])
     return Entry(
         row=row.number,
         project=project,
         organization=organization,
-        name=ask(lookups.name, row, project, seen),
-        source=ServerSource.MANUAL if seen is None else ServerSource.IMPORTED,
-        resource_type=ask(_resource_type, row, seen),
-        observed=seen,
         backend=backend,
-        zone=zone,
-        arch=ask(_arch, row, seen, zone),
-        cpu_family=zone.cpu_family if zone else row.get("cpu_family") or "unknown",
-        cpu_model=(zone.cpu_model if zone else row.get("cpu_model") or "unknown")[:100],
         network_zone=network_zone,
         owner_name=row.get("owner_name") or project.owner_name or ask(needed, row, "owner_name"),
         owner_phone=row.get("owner_phone") or project.owner_phone or ask(needed, row, "owner_phone"),
-        ipv4=list(ipv4),
-        ipv6=list(ipv6),
-        host=seen.host if seen is not None else row.get("host"),
-        counts_quota=ask(_counts, row, seen),
-        stated=ask(_stated, row, seen),
-        places=list(lookups.places(backend, network_zone, (*ipv4, *ipv6))),
-        **sizes,
-        **stated,
+        places=list(lookups.places(backend, network_zone, (*said["ipv4"], *said["ipv6"]))),
+        **said,
     )
 
 
@@ -231,6 +239,19 @@ def _held(lookups: Lookups, row: SheetRow, match: Match, project: Project) -> He
                     name=held.name,
                 )
     return held
+
+
+def _label(row: SheetRow, seen: ObservedServer | None) -> str:
+    name: str = row.get("name") or (seen.name if seen is not None else "")
+    if not naming.is_label(name):
+        raise WrongCellError(
+            "name",
+            N_("{name} cannot be a name in the ledger: lower-case letters, digits and hyphens, at most 63."),
+            N_("Write a name for the ledger; the name at the cloud stays as it is."),
+            column="name",
+            name=name or "-",
+        )
+    return name
 
 
 def _size(row: SheetRow, seen: ObservedServer | None, column: str) -> int:

@@ -1,5 +1,7 @@
 """Importing and keeping by hand over HTTP: three forms of a sheet, faults in the reader's language, replays, denials."""
 
+import csv
+import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +11,7 @@ from sqlmodel import select
 
 from cloudmgr.domain import clock
 from cloudmgr.models import AuditEvent, Backend, ObservedServer, Server, Zone
+from cloudmgr.services import import_template
 from cloudmgr.store.db import new_session
 from tests import support
 from tests.world import ZONE, World
@@ -176,3 +179,21 @@ def test_a_physical_machine_lives_by_hand(client: Call, small_world: World) -> N
         "inventory.confirm",
         "inventory.confirm",
     ]
+
+
+@pytest.mark.parametrize("language", ["zh_CN", "en"])
+def test_a_template_is_filled_in_and_sent_back(client: Call, language: str) -> None:
+    admin = client("sysadmin")
+    seen = admin.get("/api/v1/observed-servers", params={"managed": "false"}).json()["items"]
+    headers, *lines = csv.reader(io.StringIO(import_template.template(seen, language=language)))
+    filled = {
+        "system_name": "智慧社区综合服务平台", "env": "生产", "purpose": "app", "lease_end": "2027/1/20",
+        "network_zone": ZONE,
+    }  # fmt: skip
+    for line in lines:
+        for key, value in filled.items():
+            line[import_template.COLUMNS.index(key)] = value
+    text = io.StringIO()
+    csv.writer(text).writerows([headers, *lines])
+    taken = _send(admin, text.getvalue()).json()
+    assert sorted(each["name"] for each in taken["servers"]) == ["old-1", "old-2"]
