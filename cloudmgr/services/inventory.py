@@ -132,6 +132,7 @@ def begin(session: Session, actor: Actor, command: InventoryExport, *, language:
 
 def chunks(session: Session, job: InventoryJob) -> Generator[Chunk, None, None]:
     """Yield the file of an export that was begun. Reads one moment; the session must serve nothing else meanwhile."""
+    inventory.hold_moment(session)
     with closing(inventory.pieces(session, paths=job.paths, include_retired="retired" in job.includes)) as found:
         lines: Iterator[list[Line]] = ([values(row, job.sight) for row in piece] for piece in found)
         yield from inventory_formats.chunks(_writer(job), itertools.chain(lines, _unmanaged(session, job)))

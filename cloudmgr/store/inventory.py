@@ -105,6 +105,15 @@ _JOINED: tuple[Any, ...] = (
 )
 
 
+def hold_moment(session: Session) -> None:
+    """Let all that a fresh session reads from here on be of one moment, in however many statements.
+
+    SQLite: its transaction does so anyway. PostgreSQL: REPEATABLE READ, until the session's transaction ends.
+    """
+    if not is_sqlite(session) and not session.in_transaction():
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
 def pieces(
     session: Session, *, paths: Sequence[str], include_retired: bool
 ) -> Generator[Sequence[sa.Row[Any]], None, None]:

@@ -31,6 +31,9 @@ from cloudmgr.services import import_cells, import_sheet, imports, inventory, ma
 from cloudmgr.services.imports import ImportOptions, ImportReport
 from cloudmgr.services.inventory import InventoryExport
 from cloudmgr.services.manual_servers import ChangeServer, EndServer, EnterServer
+from cloudmgr.store import discovery as discovery_store
+from cloudmgr.store import inventory as inventory_store
+from cloudmgr.store.db import new_session
 from cloudmgr.workflows import evidence, power, provision
 from cloudmgr.workflows.locate import ref_of
 from providers.simulated import drill
@@ -419,3 +422,15 @@ def test_the_inventory_shows_sources_and_what_nobody_owns(clouds: Watched) -> No
     assert (shown["rack-07"]["os_name"], shown["rack-07"]["datacenter"]) == ("麒麟", "老机房")
     assert {line["name"] for line in lines("auditor", "")} == {"taken-over", "rack-07"}
     assert {line["name"] for line in lines("admin", "unmanaged")} == {"taken-over", "rack-07"}
+
+
+def test_a_server_imported_while_an_inventory_is_written_stands_in_it_once(clouds: Watched) -> None:
+    (ref,) = _stand(clouds, "stood-before")
+    with new_session(clouds.city.engine) as session:
+        inventory_store.hold_moment(session)
+        owned = [row for piece in inventory_store.pieces(session, paths=["/"], include_retired=False) for row in piece]
+        _import(clouds, "sysadmin", [_line(ref)])
+        assert owned == []
+        assert [seen.ref for seen, _ in discovery_store.unmanaged_rows(session)] == [ref]
+    with new_session(clouds.city.engine) as session:
+        assert list(discovery_store.unmanaged_rows(session)) == []
