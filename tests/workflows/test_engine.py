@@ -1,11 +1,15 @@
 """What we touch of the pinned engine that it does not promise: a new version must be looked at, not slipped in."""
 
+import inspect
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from dbos import DBOS, _workflow_commands
+from dbos import DBOS, _queue, _workflow_commands
 from dbos._dbos import DBOSRegistry
+from dbos._sys_db import SystemDatabase
 
+from cloudmgr.store.db import make_engine
 from cloudmgr.workflows import engine
 
 
@@ -17,6 +21,37 @@ def test_the_private_names_that_calm_the_engine_are_there(monkeypatch: pytest.Mo
     engine._calm(SimpleNamespace(_registry=registry))
     assert registry.get_internal_queue()._polling_interval_sec == engine.CALM_S
     assert _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC == engine.CALM_S
+
+
+def test_the_private_hook_through_which_a_poll_goes_is_there() -> None:
+    assert inspect.signature(SystemDatabase.dequeue_scopes).parameters.keys() == {"self", "queue_name"}
+    polled = inspect.getsource(_queue.queue_worker_thread)
+    assert "dbos._sys_db.dequeue_scopes(queue.name)" in polled
+    assert "dbos._sys_db.get_queue(queue.name)" in polled
+    assert "dbos._sys_db.list_queues(" in inspect.getsource(_queue.queue_thread)
+
+
+def test_an_empty_queue_is_only_glanced_at(tmp_path: Path) -> None:
+    made = make_engine(f"sqlite:///{tmp_path / 'glance.db'}")
+    with made.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE workflow_status (queue_name TEXT, status TEXT)")
+        connection.exec_driver_sql("INSERT INTO workflow_status VALUES ('full', 'ENQUEUED'), ('busy', 'PENDING')")
+    seen = SimpleNamespace(_sys_db=SimpleNamespace())
+    engine._glance_first(seen, made)
+    assert [seen._sys_db.dequeue_scopes(name) for name in ("full", "busy", "empty")] == [[None], [], []]
+    made.dispose()
+
+
+def test_queues_are_taken_from_memory_once_they_are_known() -> None:
+    reads = []
+    sys_db = SimpleNamespace(
+        app_name="cloudmgr", list_queues=lambda **_: reads.append(1) or [SimpleNamespace(name="servers")]
+    )
+    engine._remember_queues(SimpleNamespace(_sys_db=sys_db))
+    assert sys_db.get_queue("servers").name == "servers"
+    assert sys_db.get_queue("unknown") is None
+    assert [each.name for each in sys_db.list_queues(application_name="cloudmgr")] == ["servers"]
+    assert len(reads) == 1
 
 
 def test_the_private_call_of_the_reaper_is_there() -> None:
