@@ -36,6 +36,8 @@ class FaultKind(StrEnum):
     """The call happens and its answer is lost: UnknownOutcome for a write, Unavailable for a read (P9)."""
     HALF_CREATED = "half_created"
     """A record is left without power or addresses, and the answer is lost. Only of create_server."""
+    UNFINISHED = "unfinished"
+    """A part of the work is done and the answer says so; another create_server goes on with it. Only of create_server."""
     THROTTLED = "throttled"
     UNAVAILABLE = "unavailable"
     NO_CAPACITY = "no_capacity"
@@ -53,6 +55,7 @@ class FaultKind(StrEnum):
 
 _ONLY_OF = {
     FaultKind.HALF_CREATED: frozenset({"create_server"}),
+    FaultKind.UNFINISHED: frozenset({"create_server"}),
     FaultKind.NO_CAPACITY: _TAKES_ROOM,
     FaultKind.GONE: _OF_ONE_SERVER,
     FaultKind.EMPTY: _LISTS,

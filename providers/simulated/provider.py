@@ -101,6 +101,7 @@ class SimulatedProvider(
                 row = None
             attempt.outcome = "built" if row is None else "found"
             attempt.ref = self._build(attempt, spec, token, zone, networks) if row is None else row["ref"]
+            self._go_on(attempt, spec, networks)
             observed = servers.observe(db, servers.require(db, attempt.ref))
             if attempt.fault and attempt.fault.kind is FaultKind.GONE:
                 servers.remove(db, attempt.ref)
@@ -130,12 +131,16 @@ class SimulatedProvider(
         on = [network.ref for network in networks]
         if attempt.fault and attempt.fault.kind is FaultKind.HALF_CREATED:
             return servers.add(db, spec, token, host=host, state=Native.HALF_CREATED, networks=on)
-        boot_s = self._options.boot_s
-        ref = servers.add(
-            db, spec, token, host=host, state=Native.BUILD, next_state=Native.ACTIVE, after_s=boot_s, networks=on
-        )
-        addresses.hand_out(db, networks, ref, spec.addresses)
-        return ref
+        return servers.add(db, spec, token, host=host, state=Native.STAGED, networks=on)
+
+    def _go_on(self, attempt: Attempt, spec: ServerSpec, networks: list[NetworkOptions]) -> None:
+        """Boot what stands there staged, unless this call too is to do only a part of the work."""
+        if attempt.fault and attempt.fault.kind is FaultKind.UNFINISHED:
+            return
+        row = servers.require(attempt.db, attempt.ref or "")
+        if servers.native_state(row) == Native.STAGED:
+            servers.move(attempt.db, row["ref"], Native.BUILD, Native.ACTIVE, self._options.boot_s)
+            addresses.hand_out(attempt.db, networks, row["ref"], spec.addresses)
 
     def delete_server(self, ref: str) -> None:
         with self._write("delete_server", ref=ref) as attempt:

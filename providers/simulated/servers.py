@@ -25,6 +25,7 @@ class Native(StrEnum):
 
     BUILD = "BUILD"
     HALF_CREATED = "HALF_CREATED"
+    STAGED = "STAGED"
     ACTIVE = "ACTIVE"
     REBOOT = "REBOOT"
     POWERING_OFF = "POWERING_OFF"
@@ -37,6 +38,7 @@ class Native(StrEnum):
 _POWER: Mapping[str, PowerState] = {
     Native.BUILD: PowerState.BUILDING,
     Native.HALF_CREATED: PowerState.ERROR,
+    Native.STAGED: PowerState.BUILDING,
     Native.ACTIVE: PowerState.RUNNING,
     Native.REBOOT: PowerState.RUNNING,
     Native.POWERING_OFF: PowerState.RUNNING,
@@ -51,7 +53,7 @@ _ADDRESSES = """
         UNION ALL SELECT server, 0, family, address FROM foreign_addresses)
 """
 _REMOVED_KEPT = 1000
-_WITHOUT_ADDRESSES = frozenset({Native.BUILD, Native.HALF_CREATED})
+_WITHOUT_ADDRESSES = frozenset({Native.BUILD, Native.HALF_CREATED, Native.STAGED})
 
 
 def power_of(native: str) -> PowerState:
@@ -218,6 +220,7 @@ def _observation(row: sqlite3.Row, addresses: list[tuple[int, str]]) -> ServerOb
         created_at=datetime.fromtimestamp(row["created_at"], UTC),
         networks=tuple(json.loads(row["networks"])),
         native_uuid=row["ref"],
+        unfinished=native == Native.STAGED,
     )
 
 

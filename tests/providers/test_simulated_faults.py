@@ -43,6 +43,21 @@ class TestFaults:
         whole = cloud.create_server(spec(), token)
         assert (whole.power, len(list(cloud.list_servers()))) == (PowerState.BUILDING, 1)
 
+    def test_unfinished_server_goes_on_when_it_is_asked_for_again(self, cloud, advance):
+        token = uuid.uuid4()
+        cloud.inject(Fault("create_server", "unfinished", times=2))
+        begun = [cloud.create_server(spec(), token) for _ in range(2)]
+        assert {(one.ref, one.power, one.unfinished, one.ipv4) for one in begun} == {
+            (begun[0].ref, PowerState.BUILDING, True, ())
+        }
+        advance(60)
+        assert cloud.find_server(token).unfinished, "nobody goes on with it unasked"
+        assert not cloud.create_server(spec(), token).unfinished
+        advance(60)
+        whole = cloud.find_server(token)
+        assert (whole.ref, whole.power, len(whole.ipv4)) == (begun[0].ref, PowerState.RUNNING, 1)
+        assert [call.outcome for call in cloud.calls("create_server", token)] == ["built", "found", "found"]
+
     @pytest.mark.parametrize(
         ("kind", "error"),
         [("throttled", Throttled), ("unavailable", Unavailable), ("no_capacity", NoCapacity), ("auth", AuthFailed)],
@@ -119,6 +134,7 @@ class TestFaults:
         ("call", "kind"),
         [
             ("delete_server", "half_created"),
+            ("delete_server", "unfinished"),
             ("check", "gone"),
             ("*", "no_capacity"),
             ("get_server", "empty"),
