@@ -62,6 +62,12 @@ class NetworkContract(ProviderHooks):
         assert self.leftovers(provider, token) == []
 
     @capability("fixed_addresses")
+    def test_every_network_that_is_listed_tells_its_addresses(self, provider):
+        assert isinstance(provider, FixedAddresses)
+        for network in provider.list_networks():
+            assert {one.network for one in provider.list_addresses(network.ref)} <= {network.ref}
+
+    @capability("fixed_addresses")
     def test_addresses_of_an_absent_network_are_not_found(self, provider):
         assert isinstance(provider, FixedAddresses)
         with self.refused(NotFound):

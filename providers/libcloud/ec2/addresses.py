@@ -16,7 +16,9 @@ ELASTIC = "elastic-ip"
 
 
 def in_use(wire: Wire, network: str) -> list[AddressObservation]:
-    """Return every address in use on a subnet, whoever uses it."""
+    """Return every address in use on a subnet, whoever uses it; of the elastic ones, those the account holds."""
+    if network == ELASTIC:
+        return [_held(element) for element in elastic(wire)]
     if not is_id(network, "subnet") or next(subnets(wire, {"subnet-id": network}), None) is None:
         raise NotFound(N_("There is no such object in this cloud."), detail=f"subnet {network[:100]}")
     return [
@@ -30,6 +32,15 @@ def in_use(wire: Wire, network: str) -> list[AddressObservation]:
         for one in interfaces(wire, {"subnet-id": network})
         for address in one.addresses
     ]
+
+
+def _held(element: Element) -> AddressObservation:
+    return AddressObservation(
+        address=text(element, "publicIp") or "",
+        network=ELASTIC,
+        server=text(element, "instanceId"),
+        owner=tags(element).get("Name") or text(element, "allocationId") or "",
+    )
 
 
 def elastic(wire: Wire, filters: dict[str, str] | None = None) -> Iterator[Element]:
