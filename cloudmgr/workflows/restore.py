@@ -50,8 +50,8 @@ def _restore(goal: dict[str, Any], seen: Outcome) -> Outcome:
     power = goal["power"] or seen["result"]["power"]
     if goal["resizes"] and not _has_size(goal, seen):
         seen = _bring(goal, "stop", lambda told: told["power"] == "stopped")
-        if seen["ok"]:
-            seen = _bring(goal, "resize", lambda told: _has_size(goal, {"result": told}))
+    if goal["resizes"] and seen["ok"]:
+        seen = _bring(goal, "resize", lambda told: _has_size(goal, {"result": told}) and told["power"] != "building")
     if seen["ok"] and power in ("running", "stopped"):
         seen = _bring(goal, "start" if power == "running" else "stop", lambda told: told["power"] == power)
     return seen
