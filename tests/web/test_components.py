@@ -1,9 +1,12 @@
 """A gallery: every component with usual, empty, long and failing values, in both languages."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+import web
 from tests.web.html import Page
 from web import labels
 from web.forms import Form
@@ -71,6 +74,11 @@ def test_the_gallery_is_well_formed(gallery: str) -> None:
 def test_what_people_typed_never_becomes_markup(gallery: str) -> None:
     assert "<script>" not in gallery
     assert "<b>" not in gallery
+
+
+def test_what_is_hidden_stays_hidden_whatever_its_class_says() -> None:
+    sheet = (Path(web.__file__).parent / "static" / "css" / "base.css").read_text()
+    assert re.search(r"\[hidden\]\s*{\s*display: none !important;", sheet)
 
 
 def test_a_password_is_never_sent_back(gallery: str) -> None:

@@ -371,6 +371,9 @@ def test_the_inventory_leaves_as_a_file_and_is_on_the_register(
     assert "attachment" in answer.headers["content-disposition"]
     page = auditor.page("/inventory")
     assert "完成" in page.text
+    assert "csv · 审计视图" in page.text
+    both = auditor.client.get("/inventory/file?format=json&view=short&retired=1&unmanaged=1")
+    assert (both.status_code, both.json()["not_collected"]) == (200, [])
     auditor.page("/inventory/file?format=csv&reveal=1", 422)
     auditor.page("/inventory/file?format=papyrus", 422)
     assert console.reader("quota").client.get("/inventory/file?format=csv&reveal=1&reason=x").status_code == 403

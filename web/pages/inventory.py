@@ -25,10 +25,10 @@ _FORMATS = (("csv", N_("csv (spreadsheet)")), ("json", "json"), ("jsonl", N_("js
 _VIEWS = (
     ("audit", N_("For audit: every column")),
     ("short", N_("Short: what is used daily")),
-    ("public", N_("Public: without persons and addresses")),
+    ("public", N_("Public: without persons and hosts")),
 )
 _ENCODINGS = (("utf-8-sig", N_("UTF-8 with BOM")), ("gb18030", "GB18030"))
-_FIELDS = ("format", "view", "encoding", "retired", "reveal", "reason")
+_FIELDS = ("format", "view", "encoding", "retired", "unmanaged", "reveal", "reason")
 _SHOWN = 20
 
 
@@ -54,8 +54,7 @@ def send(request: Request, desk: DeskDep) -> Response:
     payload["lang"] = desk.language
     if values.get("format") == "csv" and "encoding" in values:
         payload["encoding"] = values["encoding"]
-    if "retired" in values:
-        payload["include"] = "retired"
+    payload["include"] = ",".join(name for name in ("retired", "unmanaged") if name in values)
     if "reveal" in values:
         payload["reveal"] = "personal"
     try:
@@ -72,7 +71,8 @@ class _Sheet:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         rows, _ = exports.list_exports(desk.session, desk.actor, limit=_SHOWN)
-        self._lines = [_line(row) for row in rows]
+        views = {value: desk.words.translate(text).partition("：")[0].partition(":")[0] for value, text in _VIEWS}
+        self._lines = [_line(row) | {"view": views.get(row.view, row.view)} for row in rows]
 
     def page(self, form: Form, status: int) -> Response:
         """Draw it."""
