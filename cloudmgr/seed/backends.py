@@ -54,6 +54,7 @@ def demo_backends() -> tuple[dict[str, Any], ...]:
                 _zone("hg-az1", "hygon-7285", count=8, vcpus=64, memory_gib=256),
                 _zone("x86-az2", "xeon-8358", count=8, vcpus=64, memory_gib=256),
             ],
+            public={"ref": "cs-os-x86-gw", "name": "公网出口", "cidr_v4": "203.0.113.0/24", "is_external": True},
         ),
     )
 
@@ -64,7 +65,15 @@ def network_zones_of(section: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _cloud(
-    name: str, title: str, *, datacenter: str, vendor: str, number: int, arch: str, zones: list[dict[str, Any]]
+    name: str,
+    title: str,
+    *,
+    datacenter: str,
+    vendor: str,
+    number: int,
+    arch: str,
+    zones: list[dict[str, Any]],
+    public: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     return {
         "name": name,
@@ -75,7 +84,10 @@ def _cloud(
         "vendor": vendor,
         "network_zones": network_zones_of({"name": name}),
         "zones": zones,
-        "networks": [_network(name, suffix, title, number + at) for at, (suffix, title) in enumerate(_NETWORKS)],
+        "networks": [
+            *(_network(name, suffix, title, number + at) for at, (suffix, title) in enumerate(_NETWORKS)),
+            *([public] if public else []),
+        ],
         "images": [
             {"ref": f"{image}-{arch}", "name": image, "arch": arch, "min_disk_gib": 20}
             for image, architectures in IMAGES.items()

@@ -25,6 +25,7 @@ from cloudmgr.domain.phases import Decision, RequestPhase
 from cloudmgr.models import Backend, Project, ResourceRequest
 from cloudmgr.seed.accounts import DemoAccount, read_accounts, seed_accounts, write_accounts
 from cloudmgr.seed.backends import demo_backends
+from cloudmgr.seed.networks import seed_networks
 from cloudmgr.services import approvals, requests
 from cloudmgr.services.apply import apply_document, read_document
 from cloudmgr.services.request_inputs import CreateRequest, Decide
@@ -135,6 +136,7 @@ def populate(settings: Settings) -> None:
         _await_backends(engine)
         with new_session(engine) as session:
             begin_immediate(session)
+            seed_networks(session, SEEDER)
             ids = _submitted(session)
             session.commit()
         for request_id in ids:
@@ -244,6 +246,13 @@ def _servers(
 
 _COMMUNITY = ("芙蓉区民政局", "智慧社区综合服务平台")
 _HEALTH = ("岳麓区卫生健康局", "基层卫生信息系统")
+_PORTAL: Mapping[str, Any] = {
+    "source": "10.11.0.0/16",
+    "protocol": "tcp",
+    "ports": "8080-8081",
+    "purpose": "区县单位访问业务门户",
+}
+_PROBE: Mapping[str, Any] = {"source": "10.14.0.0/20", "protocol": "icmp", "purpose": "监控探测"}
 REQUESTS: Sequence[tuple[str, Mapping[str, Any]]] = (
     (
         "frq-req1",
@@ -251,7 +260,10 @@ REQUESTS: Sequence[tuple[str, Mapping[str, Any]]] = (
             "project": _COMMUNITY,
             "purpose": "智慧社区平台应用服务器",
             "network_zone": "政务外网区",
-            "servers": [_servers("430102-mzj-zhsq-prd-app", 2, "4C8G", "kylin-v10", "aarch64", "app", 100)],
+            "servers": [
+                _servers("430102-mzj-zhsq-prd-app", 2, "4C8G", "kylin-v10", "aarch64", "app", 100)
+                | {"backend": "cs-hcs-kp", "ports": [_PORTAL, _PROBE]}
+            ],
         },
     ),
     (

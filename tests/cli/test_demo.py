@@ -89,6 +89,11 @@ def test_a_killed_demonstration_is_finished_and_kept_by_the_next_start(tmp_path:
         assert all(server["rehearsed"] and server["ipv4"] for server in servers)
         zones = call(port, "/api/v1/zones?limit=200", token=tokens["sysadmin"])[1]["items"]
         assert all(len(zone["network_zones"]) == 5 and zone["capacity"]["vcpus"] > 100 for zone in zones)
+        plan = call(port, "/api/v1/subnets?limit=200", token=tokens["sysadmin"])[1]["items"]
+        assert [each["reserved"] for each in plan if each["is_managed"] and each["network"]] == [2]
+        openings = call(port, "/api/v1/port-openings", token=tokens["frq-req1"])[1]["items"]
+        assert sorted(each["port"] for each in openings) == ["icmp", "icmp", "tcp/8080-8081", "tcp/8080-8081"]
+        assert {each["state"] for each in openings} == {"active"}
         backends = call(port, "/api/v1/backends", token=tokens["sysadmin"])[1]["items"]
         assert [backend["health"] for backend in backends] == ["ok"] * 3
         refused = subprocess.run(
