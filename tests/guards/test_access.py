@@ -15,6 +15,7 @@ from sqlmodel import select
 
 from cloudmgr.domain import clock
 from cloudmgr.domain.access import ROLE_ACTIONS, Action, Role
+from cloudmgr.domain.ids import new_id
 from cloudmgr.http.routes import RuledRoute
 from cloudmgr.main import ROUTERS
 from cloudmgr.models import (
@@ -217,6 +218,7 @@ class Place:
         self.ids["subnet_id"] = self._made(Role.SYSTEM_ADMIN, "/api/v1/subnets", subnet)
         addresses = f"/api/v1/subnets/{self.ids['subnet_id']}/addresses"
         self.ids["address_id"] = self._made(Role.SYSTEM_ADMIN, addresses, {"purpose": "网关"})
+        self.ids["range_id"] = str(new_id())  # one that is gone, as on a page that is older than the plan
         admin = self.client(Role.SYSTEM_ADMIN)
         images = {image["name"]: image["id"] for image in admin.get("/api/v1/images").json()["items"]}
         twin = {"arch": "aarch64", "backend": "guard", "ref": "img"}
@@ -243,6 +245,7 @@ class Place:
             session.add_all([server, volume, certificate])
             session.flush()
             self.ids["volume_id"] = str(volume.id)
+            self.ids["certificate_id"] = str(certificate.id)
             run = PlaybookRun(
                 organization_id=self.world.minzheng.id, playbook="collect_facts", digest="0" * 64, started_by="guard"
             )
