@@ -23,6 +23,8 @@ class Peer(ABC):
     """Kinds of things the cloud keeps for one server with a data disk, an address and opened ports."""
     opens_ports: ClassVar[bool] = True
     leads_public_addresses: ClassVar[bool] = True
+    is_shared: ClassVar[bool] = False
+    """Whether other tests make and remove servers there meanwhile, so that a list may lose many at once."""
     managed: ClassVar[str | None] = None
     """The subnet whose addresses we give out; None where the cloud does."""
 

@@ -1,4 +1,4 @@
-"""The journey on real guests: one request, an Arm and an x86 server, configured over SSH, killed on the way, retired."""
+"""The journey on real guests: one request, an Arm and an x86 server, configured over SSH, killed on the way, retired, certified."""
 
 import json
 import signal
@@ -12,7 +12,15 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 import quotas
-from cloudmgr.models import Allocation, PlaybookEvent, PlaybookRunServer, ResourceRequest, Server
+from cloudmgr.models import (
+    Allocation,
+    CertificateItem,
+    DeletionCertificate,
+    PlaybookEvent,
+    PlaybookRunServer,
+    ResourceRequest,
+    Server,
+)
 from cloudmgr.store.db import make_engine, new_session
 from tests import world
 from tests.providers import libvirt_lab
@@ -22,6 +30,8 @@ pytestmark = [pytest.mark.lab("libvirt"), pytest.mark.xdist_group("libvirt")]
 
 TIMEOUT_S = 1200
 IMAGES = ("debian-12-aarch64", "debian-12-x86_64")
+PIECES = {"server", "disk", "nic", "seed"}
+"""What the host keeps for every server, whatever its architecture."""
 
 
 def backend() -> dict[str, Any]:
@@ -120,6 +130,26 @@ def check_nothing_left(case: Case, servers: list[Server]) -> None:
     engine.dispose()
 
 
+def check_certified(case: Case, servers: list[Server]) -> None:
+    """Each server has a certificate of its own, which lists every piece as gone."""
+    engine = case.engine
+    with new_session(engine) as session:
+        issued = {row.server_id: row for row in session.exec(select(DeletionCertificate))}
+        assert issued.keys() == {server.id for server in servers}
+        for certificate in issued.values():
+            assert (certificate.state, certificate.evidence, (certificate.number or "")[:2]) == (
+                "complete",
+                "asked",
+                "XH",
+            )
+            query = select(CertificateItem).where(CertificateItem.certificate_id == certificate.id)
+            pieces = list(session.exec(query))
+            assert {piece.kind for piece in pieces} >= PIECES
+            assert {piece.state for piece in pieces} == {"gone"}
+            assert all(piece.gone_at for piece in pieces)
+    engine.dispose()
+
+
 def test_one_request_builds_and_configures_an_arm_and_an_x86_server(zygote: Zygote, key: Path, tmp_path: Path) -> None:
     case = approved(
         zygote,
@@ -149,6 +179,7 @@ def test_one_request_builds_and_configures_an_arm_and_an_x86_server(zygote: Zygo
         assert server.guest["arch"] == server.arch
     ending = retire(case)
     check_nothing_left(ending, servers)
+    check_certified(ending, servers)
 
 
 @pytest.mark.parametrize("kill_at", ["create:inside", "await_running:after", "configure:inside"])
@@ -171,3 +202,4 @@ def test_killed_on_the_way_it_builds_exactly_one_guest(zygote: Zygote, key: Path
     engine.dispose()
     ending = retire(case)
     check_nothing_left(ending, servers)
+    check_certified(ending, servers)

@@ -1,5 +1,6 @@
 """A city whose only cloud is a real peer, run by the real processes; what its people do goes over the API."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from tests.world import World
 
 LIMIT_S = 240.0
 """For one thing to be done by a worker, on a machine that is busy with others."""
-STOOD_BEFORE = "stood-before"
+HEADERS = {"Accept-Language": "en", "Connection": "close"}  # between two calls lies more than a kept connection lives
 OF_SERVERS = ["unmanaged", "unauthorised", "revived", "orphan", "drift"]
 
 
@@ -29,6 +30,8 @@ class Town:
     """What stood at the cloud before anybody asked for anything."""
     found: str = ""
     """The server that was made by hand before the first look."""
+    tag: str = ""
+    """What the names of what was made by hand end in."""
     people: dict[str, httpx.Client] = field(default_factory=dict)
 
     @property
@@ -65,6 +68,7 @@ class Town:
     def look(self, **command: Any) -> dict[str, Any]:
         """Have the cloud looked at, and return how that ended."""
         path = f"/backends/{self.backend['id']}/syncs"
+        command = {"confirm_losses": self.peer.is_shared} | command
         before = {run["id"] for run in self.get("sysadmin", path)["items"]}
         self.post("sysadmin", path, command, status=202)
 
@@ -149,7 +153,8 @@ class Town:
 def town(home: Path, peer: Peer, **environment: str) -> Iterator[Town]:
     """Start a city on a peer. A server made by hand stands there already, and the first look has seen it."""
     before = peer.everything()
-    found = peer.make(STOOD_BEFORE)
+    tag = uuid.uuid4().hex[:6]
+    found = peer.make(f"stood-before-{tag}")
     world = prepare(home, backends=[peer.section()])
     quiet = {"FULL_SYNC_INTERVAL_S": "0", "INCREMENTAL_SYNC_INTERVAL_S": "0", "HEALTH_INTERVAL_S": "2"}
     told = {f"CLOUDMGR_WORKER__{key}": value for key, value in quiet.items()}
@@ -157,9 +162,9 @@ def town(home: Path, peer: Peer, **environment: str) -> Iterator[Town]:
     with ExitStack() as stack:
         stack.callback(world.engine.dispose)
         live = stack.enter_context(serving(world, **told))
-        city = Town(live, peer, before, found)
+        city = Town(live, peer, before, found, tag)
         for who in ("requester", "admin", "sysadmin", "auditor"):
-            city.people[who] = stack.enter_context(live.client(who, **{"Accept-Language": "en"}))
+            city.people[who] = stack.enter_context(live.client(who, **HEADERS))
         _furnish(city)
         first = city.look()
         assert first["outcome"] == "ok", (first, live.log())
