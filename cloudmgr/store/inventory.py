@@ -108,9 +108,14 @@ _JOINED: tuple[Any, ...] = (
 def hold_moment(session: Session) -> None:
     """Let all that a fresh session reads from here on be of one moment, in however many statements.
 
-    SQLite: its transaction does so anyway. PostgreSQL: REPEATABLE READ, until the session's transaction ends.
+    Until the session's transaction ends. SQLite: one transaction, which no read alone begins (it waits for no writer and
+    holds none up). PostgreSQL: REPEATABLE READ.
     """
-    if not is_sqlite(session) and not session.in_transaction():
+    if session.in_transaction():
+        return
+    if is_sqlite(session):
+        session.connection().exec_driver_sql("BEGIN")
+    else:
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
