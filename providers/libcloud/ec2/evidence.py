@@ -50,14 +50,16 @@ def of_token(wire: Wire, token: uuid.UUID) -> Iterator[ResourceObservation]:
             token=token,
             server=servers[0].ref if servers else None,
         )
-    for element in elastic(wire, made):
-        yield ResourceObservation(
-            ResourceKind.ADDRESS,
-            text(element, "allocationId") or "",
-            text(element, "publicIp") or "",
-            token=token,
-            server=text(element, "instanceId"),
-        )
+    refs = {one.ref for one in servers}
+    for element in elastic(wire):
+        if token_of_address(element) == token or text(element, "instanceId") in refs:
+            yield ResourceObservation(
+                ResourceKind.ADDRESS,
+                text(element, "allocationId") or "",
+                text(element, "publicIp") or "",
+                token=token,
+                server=text(element, "instanceId"),
+            )
     yield from _snapshots(wire, {f"tag:{TOKEN}": str(token)}, token)
 
 
