@@ -1,6 +1,7 @@
 """Commands on an installation of one's own: set-up, people, files, proof; exit status 0, 1 or 2."""
 
 import importlib
+import io
 import os
 import stat
 import subprocess
@@ -203,6 +204,16 @@ def test_commands_over_the_api_say_how_to_get_a_token(run: Run, monkeypatch: pyt
     assert "does not answer" in run("request", "list").err
     monkeypatch.setenv("CLOUDMGR_URL", "file:///etc/passwd")
     assert run("request", "list").status == 1
+
+
+def test_a_password_may_come_through_a_pipe(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLOUDMGR_PASSWORD", raising=False)
+    monkeypatch.setenv("CLOUDMGR_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr("sys.stdin", io.StringIO("Secret-1234\n"))
+    told = run("login", "sysadmin")
+    assert told.status == 1
+    assert "does not answer" in told.err
+    assert "Password" not in told.err + told.out
 
 
 def _commands() -> list[tuple[str, Any]]:
