@@ -34,6 +34,7 @@ _MENU: Sequence[tuple[str, Sequence[tuple[str, str, str, tuple[Action, ...]]]]] 
             ("/quotas", "gauge", N_("Quotas"), (Action.QUOTA_READ,)),
             ("/catalogue/zones", "layers", N_("Pools and catalogue"), (Action.CATALOGUE_READ,)),
             ("/inventory", "table", N_("Inventory export"), (Action.INVENTORY_EXPORT,)),
+            ("/imports", "plus", N_("Imports"), (Action.INVENTORY_IMPORT,)),
             ("/certificates", "shield", N_("Deletion certificates"), (Action.SERVER_READ,)),
         ),
     ),

@@ -343,6 +343,10 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "decided": N_("Decided. What must be changed at a cloud is done by a worker now."),
         "reserved": N_("The address is reserved."),
         "freed": N_("The address is free again."),
+        "imported": N_("It is in the ledger now, and counts from now on."),
+        "entered": N_("It is registered, and confirmed as of now."),
+        "confirmed": N_("Confirmed as of now."),
+        "ended": N_("It is ended; its quota, name and addresses are free."),
         "asked_again": N_("The cloud is being asked once more; reload the page in a moment."),
     },
     "field": {

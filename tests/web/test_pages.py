@@ -38,6 +38,8 @@ PAGES = [
     "/zones?arch=aarch64",
     "/inventory",
     "/certificates",
+    "/imports",
+    "/imports/by-hand",
     "/projects",
     "/users",
     "/audit",
@@ -46,7 +48,7 @@ PAGES = [
 PEOPLE = ["requester", "admin", "both", "quota", "sysadmin", "secadmin", "auditor", "external"]
 UNTRANSLATED = {msgid for msgid, text in catalogue("zh_CN").items() if msgid != text and len(msgid) > 2}
 CLOSED = {
-    "requester": {"/approvals", "/users", "/findings", "/networks/subnets/new"},
+    "requester": {"/approvals", "/users", "/findings", "/networks/subnets/new", "/imports", "/imports/by-hand"},
     "admin": {"/requests/new", "/networks/subnets/new"},
     "both": {"/networks/subnets/new"},
     "quota": {"/requests/new", "/approvals", "/users", "/findings", "/networks/subnets/new"},
@@ -61,12 +63,22 @@ CLOSED = {
         "/inventory",
         "/findings",
         "/certificates",
+        "/imports",
+        "/imports/by-hand",
         "/networks/subnets/new",
         "/openings",
         "/public-ips",
     },
-    "auditor": {"/requests/new", "/approvals", "/networks/subnets/new"},
-    "external": {"/requests/new", "/approvals", "/users", "/findings", "/networks/subnets/new"},
+    "auditor": {"/requests/new", "/approvals", "/networks/subnets/new", "/imports", "/imports/by-hand"},
+    "external": {
+        "/requests/new",
+        "/approvals",
+        "/users",
+        "/findings",
+        "/networks/subnets/new",
+        "/imports",
+        "/imports/by-hand",
+    },
 }
 
 

@@ -101,6 +101,7 @@ class _Inbox:
             "backends": _backends(desk),
             "decisions": [(each, label("finding_decision", each)) for each in FindingDecision if each in fitting],
             "may_decide": desk.may(Action.FINDING_DECIDE) and any(each.can_decide for each in self._lines),
+            "may_import": desk.may(Action.INVENTORY_IMPORT),
             "filter_form": Form(self.filters),
             "kind": kind or "",
             "action": f"/findings?{urlencode(self.filters)}".rstrip("?"),

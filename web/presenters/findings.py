@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from cloudmgr.domain.findings import DECISIONS, FindingKind, FindingState
 from cloudmgr.services.findings import FindingRow
@@ -39,6 +40,7 @@ class FindingLine:
     can_decide: bool
     refused: str
     is_marked: bool
+    import_address: str
 
 
 def line(words: Words, row: FindingRow, refused: str = "", *, is_marked: bool = False) -> FindingLine:
@@ -68,7 +70,16 @@ def line(words: Words, row: FindingRow, refused: str = "", *, is_marked: bool = 
         and bool(DECISIONS[FindingKind(finding.kind)]),
         refused=refused,
         is_marked=is_marked or bool(refused),
+        import_address=_import_address(row),
     )
+
+
+def _import_address(row: FindingRow) -> str:
+    """Return where a server that is not ours can be taken into the ledger; empty for what is settled or something else."""
+    finding, backend, _, _ = row
+    if finding.kind not in (FindingKind.UNMANAGED, FindingKind.UNAUTHORISED) or finding.closed_at is not None:
+        return ""
+    return "/imports/one?" + urlencode({"backend": backend.name, "ref": finding.ref, "name": finding.name})
 
 
 def _told(words: Words, field: str, said: Mapping[str, Any] | None) -> str:
