@@ -35,6 +35,7 @@ import cloudmgr.api.subnets
 import cloudmgr.api.users
 import cloudmgr.api.volumes
 from cloudmgr.adapters import migrate, occupancy
+from cloudmgr.api import examples
 from cloudmgr.http import errors, logging, schema
 from cloudmgr.http.edge import EdgeMiddleware
 from cloudmgr.http.limits import AdmissionMiddleware, BodyLimitMiddleware
@@ -113,7 +114,7 @@ def create_app(settings: Settings, *, engine: sa.Engine | None = None) -> FastAP
         app.include_router(router)
     app.mount("/static", Assets(), name="static")
     errors.install(app)
-    schema.install(app)
+    schema.install(app, examples.BODIES)
     console.install(app)
     _add_layers(app, settings)
     return app

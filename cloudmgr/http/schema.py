@@ -1,5 +1,6 @@
 """The OpenAPI document: what FastAPI derives, with what it cannot know added and our internal marks taken out."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -24,23 +25,27 @@ times are UTC. Another organization's object is 404. Overload is 503 with `Retry
 the access table that a call needs."""
 
 
-def install(app: FastAPI) -> None:
-    """Make the application serve this document; it is built at the first request and kept."""
+def install(app: FastAPI, examples: Mapping[str, Any]) -> None:
+    """Make the application serve this document, with examples by schema; it is built at the first request and kept."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
+            app.openapi_schema = _document(app, examples)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own documented way
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _document(app: FastAPI, examples: Mapping[str, Any]) -> dict[str, Any]:
     document = get_openapi(title="cloudmgr", version=cloudmgr.__version__, description=_DESCRIPTION, routes=app.routes)
     for methods in document["paths"].values():
         for method, operation in methods.items():
             if method == "post" and not operation.get("x-forgets") and operation.get("x-access") != "public":
                 operation.setdefault("parameters", []).append(_KEY_PARAMETER)
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+            name = body.get("schema", {}).get("$ref", "").rpartition("/")[2]
+            if name in examples:
+                body["example"] = examples[name]
             for mark in _INTERNAL:
                 operation.pop(mark, None)
             for status, response in operation["responses"].items():

@@ -10,12 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import sqlalchemy as sa
 import uvicorn
 from fastapi import APIRouter
 from fastapi.testclient import TestClient
 
+from cloudmgr.api import examples
 from cloudmgr.domain import clock
 from cloudmgr.http import logging as logs
 from cloudmgr.http.deps import ActorDep, SessionDep
@@ -70,6 +72,25 @@ def test_the_api_is_described_with_examples_and_its_lock(town: Town) -> None:
         for operation in operations.values():
             assert operation["x-access"], path
             assert operation.get("description"), path
+
+
+def test_every_body_has_an_example_that_is_right(town: Town) -> None:
+    document = town.client().get("/openapi.json").json()
+    named = set()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            if body is None:
+                continue
+            schema = body["schema"] | {"components": document["components"]}
+            own = document["components"]["schemas"].get(body["schema"].get("$ref", "").rpartition("/")[2], {})
+            given = [body["example"]] if "example" in body else own.get("examples", body["schema"].get("examples"))
+            given = given or [each["value"] for each in body.get("examples", {}).values()]
+            assert given, f"{method} {path}"
+            for example in given:
+                jsonschema.Draft202012Validator(schema).validate(example)
+            named.add(body["schema"].get("$ref", "").rpartition("/")[2])
+    assert set(examples.BODIES) <= named
 
 
 def test_the_access_line_tells_who_and_how_long_and_no_secret(town: Town, caplog: pytest.LogCaptureFixture) -> None:
