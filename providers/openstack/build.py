@@ -9,12 +9,12 @@ import ipaddress
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cloudmgr.domain.messages import N_
 from providers.base import FixedAddress, ImageObservation, NetworkObservation, ServerSpec
-from providers.errors import Busy, InvalidSpec, NoCapacity
+from providers.errors import Busy, InvalidSpec, NoCapacity, UnknownOutcome
 from providers.openstack import claim, errors, lookup, spread, words, zones
 from providers.openstack.catalogue import Catalogue, Flavor
 from providers.openstack.connection import Cloud
@@ -25,8 +25,15 @@ LABEL_PREFIX = "cloudmgr."
 TEXT_MOST = 255
 
 
-def build(cloud: Cloud, catalogue: Catalogue, spec: ServerSpec, token: uuid.UUID, claimant: str) -> str:
-    """Return the reference of the server of a token, made now or before.
+def build(
+    cloud: Cloud,
+    catalogue: Catalogue,
+    spec: ServerSpec,
+    token: uuid.UUID,
+    claimant: str,
+    unanswered: Callable[[], None],
+) -> str:
+    """Return the reference of the server of a token, made now or before; tell when Nova did not answer the creation.
 
     Raises:
         InvalidSpec, NoCapacity, AddressTaken, Busy, UnknownOutcome.
@@ -52,6 +59,9 @@ def build(cloud: Cloud, catalogue: Catalogue, spec: ServerSpec, token: uuid.UUID
     except InvalidSpec as error:
         if spread.is_missing(error):
             raise errors.busy(error.detail) from error
+        raise
+    except UnknownOutcome:
+        unanswered()
         raise
 
 

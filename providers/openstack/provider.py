@@ -6,6 +6,7 @@ holds no state but sessions and a minute's memory of what the cloud offers.
 
 import contextlib
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -93,6 +94,8 @@ class OpenStackProvider(
         self._catalogue = Catalogue(self._cloud)
         self._claimant = uuid.uuid4().hex
         """Whom our claims name; another process, and this one started again, is another claimant."""
+        self._unanswered: dict[uuid.UUID, float] = {}
+        """When Nova left us without an answer to a creation, by token: the request may still arrive."""
         self._stripes = [threading.Lock() for _ in range(STRIPES)]
 
     def __repr__(self) -> str:
@@ -136,8 +139,29 @@ class OpenStackProvider(
     def create_server(self, spec: ServerSpec, token: uuid.UUID) -> ServerObservation:
         """Make ports and data disk, then the server; go on with what an earlier call left."""
         with self._alone(token):
-            ref = build.build(self._cloud, self._catalogue, spec, token, self._claimant)
+            self._await_the_unanswered(token)
+            ref = build.build(
+                self._cloud,
+                self._catalogue,
+                spec,
+                token,
+                self._claimant,
+                lambda: self._unanswered.update({token: time.monotonic()}),
+            )
             return self.get_server(ref)
+
+    def _await_the_unanswered(self, token: uuid.UUID) -> None:
+        """Ask for no second server while the first request may be on its way.
+
+        Raises:
+            Busy: for `claim_s` after an answer was lost, unless the server is there.
+        """
+        lost_at = self._unanswered.get(token)
+        if lost_at is None:
+            return
+        if time.monotonic() - lost_at < self.options.claim_s and not lookup.servers_of(self._cloud, token):
+            raise errors.busy(f"the creation of {token} was not answered, and may still arrive")
+        del self._unanswered[token]
 
     def find_server(self, token: uuid.UUID) -> ServerObservation | None:
         """Return the server of a token; ports or a disk without a server are reported as half-created (ERROR)."""

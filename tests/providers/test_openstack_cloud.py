@@ -302,6 +302,21 @@ class TestHalfDone:
             )
         assert provider.find_server(token).ref == made.ref
 
+    def test_creation_that_arrives_late_is_waited_for(self, tmp_path, token):
+        """Its answer was given up; a second request would end as a server in ERROR beside the first."""
+        late = {"action": "delay", "method": "POST", "path": r"/servers$", "delay_s": 12}
+        with wired(tmp_path, read_timeout_s=8, claim_s=60) as (impatient, wire):
+            asked = spec(impatient)
+            with wire.fault("compute", **late) as strike, pytest.raises(UnknownOutcome):
+                impatient.create_server(asked, token)
+            assert strike.times_struck == 1
+            with pytest.raises(Busy):
+                impatient.create_server(asked, token)
+            until(lambda: lookup.servers_of(impatient._cloud, token), 60)
+            made = ProviderContract.insist(lambda: impatient.create_server(asked, token))
+            assert [row["id"] for row in lookup.servers_of(impatient._cloud, token)] == [made.ref]
+            assert wire.proxies["compute"].count(method="POST", path=r"/servers$") == 1
+
     def test_server_renamed_by_hand_is_found_by_its_port(self, provider, token):
         made = built(provider, spec(provider), token)
         provider._cloud.change("compute", "PUT", f"/servers/{made.ref}", {"server": {"name": "oracle-prod"}})
