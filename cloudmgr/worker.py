@@ -238,12 +238,15 @@ class Worker:
                 self._watching[name] = self._watchers.submit(self._watch, name)
 
     def _watch(self, name: str) -> None:
-        with self._transaction() as session:
-            if not sync.may_ask(session, name):
-                return
-        seen = sync.observe(name)
-        with self._transaction() as session:
-            sync.record(session, name, seen)
+        try:
+            with self._transaction() as session:
+                if not sync.may_ask(session, name):
+                    return
+            seen = sync.observe(name)
+            with self._transaction() as session:
+                sync.record(session, name, seen)
+        except Exception:  # the edge of this thread, which nobody waits for; the next round asks again
+            logger.exception("what cloud %s said could not be written", name)
 
     def _take_up_retirements(self) -> None:
         """Go on with servers whose end waits: for a cloud that was away, or for pieces that were still there."""

@@ -133,7 +133,7 @@ def create_subnet(session: Session, actor: Actor, command: CreateSubnet) -> Subn
     access.require(actor, Action.CATALOGUE_WRITE)
     require_network_zone(session, command.network_zone)
     cidr = addresses.parse_subnet(command.cidr, field="cidr")
-    for other in store.of_zone(session, command.network_zone):
+    for other in store.of_zone(session, command.network_zone, to_add=True):
         if addresses.overlap(addresses.parse_subnet(other.cidr), cidr):
             raise Conflict(
                 N_("{given} overlaps with {other} of {network_zone}."),

@@ -23,6 +23,7 @@ from cloudmgr.models import (
     AddressRange,
     Backend,
     Network,
+    NetworkZone,
     ObservedAddress,
     ObservedServer,
     Organization,
@@ -81,8 +82,11 @@ def listed(
     return [tuple(row) for row in rows], following
 
 
-def of_zone(session: Session, network_zone: str) -> list[Subnet]:
-    """Return every subnet of a network zone."""
+def of_zone(session: Session, network_zone: str, *, to_add: bool = False) -> list[Subnet]:
+    """Return every subnet of a network zone; `to_add`: whoever else would add one waits until this transaction ends."""
+    if to_add:
+        zone = select(NetworkZone.id).where(NetworkZone.name == network_zone)
+        session.exec(zone.with_for_update(key_share=True)).first()
     return list(session.exec(select(Subnet).where(Subnet.network_zone == network_zone).order_by(col(Subnet.id))))
 
 
@@ -163,9 +167,10 @@ def learn(
         router = addresses.parse_address(gateway, family=parsed.version) if gateway else None
     except InvalidInput:
         return None
-    plan = of_zone(session, network.network_zone)
-    if any(addresses.overlap(addresses.parse_subnet(other.cidr), parsed) for other in plan):
-        return None
+    for to_add in (False, True):
+        plan = of_zone(session, network.network_zone, to_add=to_add)
+        if any(addresses.overlap(addresses.parse_subnet(other.cidr), parsed) for other in plan):
+            return None
     subnet = Subnet(
         network_zone=network.network_zone,
         network_id=network.id,
