@@ -434,3 +434,25 @@ def test_a_server_imported_while_an_inventory_is_written_stands_in_it_once(cloud
         assert [seen.ref for seen, _ in discovery_store.unmanaged_rows(session)] == [ref]
     with new_session(clouds.city.engine) as session:
         assert list(discovery_store.unmanaged_rows(session)) == []
+
+
+def test_what_nobody_owns_stands_in_every_form_and_view(clouds: Watched) -> None:
+    _stand(clouds, "nobodys", host="kp-z1-h1")
+
+    def text(form: str, view: str) -> str:
+        with clouds.write() as session:
+            command = InventoryExport.model_validate({"format": form, "view": view, "include": "retired,unmanaged"})
+            job = inventory.begin(session, clouds.city.actor("auditor"), command, language="zh_CN")
+            return b"".join(chunk for chunk, _ in inventory.chunks(session, job)).decode("utf-8-sig")
+
+    for view, shows_host in (("audit", True), ("short", False), ("public", False)):
+        (line,) = csv.DictReader(io.StringIO(text("csv", view)))
+        (item,) = json.loads(text("json", view))["items"]
+        assert item == json.loads(text("jsonl", view))
+        assert (line["云主机名称"], line["状态"], item["name"], item["org_name"]) == (
+            "nobodys",
+            "运行中",
+            "nobodys",
+            None,
+        )
+        assert ("宿主机" in line, "host" in item) == (shows_host, shows_host)
