@@ -214,8 +214,13 @@ def test_the_delivery_sheet_says_how_to_sign_in(console: Console, standing: Call
     with new_session(console.world.engine) as session:
         request_id = session.get_one(Server, server_id).request_id
     page = console.reader("requester").page(f"/requests/{request_id}/handover")
-    for words in ("10.60.0.9", "fd00:60::9", "ssh ops@10.60.0.9", "银河麒麟 V10", "模拟执行"):
+    for words in ("10.60.0.9", "fd00:60::9", "ssh ops@10.60.0.9", "银河麒麟 V10", "模拟执行", "SSH 密钥登录"):
         assert words in page.text
+    with new_session(console.world.engine) as session:
+        session.get_one(Server, server_id).ssh_keys = []
+        session.commit()
+    keyless = console.reader("requester").page(f"/requests/{request_id}/handover")
+    assert "未提供 SSH 公钥" in keyless.text
     external = console.reader("external").page(f"/requests/{request_id}/handover")
     assert "13800000000" not in external.text
 

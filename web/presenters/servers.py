@@ -117,6 +117,8 @@ class Sheet:
     lease: str
     at: datetime | None
     rehearsed: bool
+    has_keys: bool
+    """Whether anybody's key was put on them."""
     servers: list[DeliveredServer]
     pending: list[str]
 
@@ -218,6 +220,7 @@ def sheet(words: Words, handover: Handover, *, may_read_personal: bool) -> Sheet
         lease=phrases.lease(words, request.lease_end, long_term=request.lease_long_term),
         at=request.finished_at,
         rehearsed=any(each.row[0].rehearsed for each in handover.lines),
+        has_keys=any(each.row[0].ssh_keys for each in handover.lines),
         servers=[_delivered(each) for each in handover.lines],
         pending=[row[0].name for row in handover.pending],
     )
