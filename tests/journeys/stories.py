@@ -10,7 +10,7 @@ POWERED_OFF = {"power": ("running", "stopped")}
 
 
 class Journeys:
-    """Inherit, and give a `town` fixture."""
+    """Inherit, and give a `town` fixture. In this order: the last one leaves no server standing at the cloud."""
 
     def test_a_server_lives_from_its_request_to_its_certificate(self, town: Town) -> None:
         free = town.usage()
@@ -193,13 +193,18 @@ def _resized_and_accepted(town: Town, ref: str, server: str) -> None:
 
 
 def _deleted(town: Town, ref: str, server: str) -> None:
-    """A list with nothing left is not believed; a person's word is, and ends it with a certificate."""
-    town.peer.delete(ref)
-    assert town.server(server)["phase"] == "active"
-    assert town.look()["outcome"] == "ok", "other servers are still listed, so that the list is believed"
+    """A list with nothing left is not believed; a person's word is, and the loss ends with a certificate."""
+    for each in (ref, town.found):
+        town.peer.delete(each)
+    unbelieved = town.look()
+    assert (unbelieved["outcome"], unbelieved["missing"]) == ("suspect", 2), unbelieved
+    assert unbelieved["message"], "it says why"
+    assert town.findings_of(ref, kind="orphan") == []
+    assert town.look(confirm_losses=True)["outcome"] == "ok"
     (orphan,) = town.findings_of(ref, kind="orphan")
     assert orphan["server"] == server
     assert town.server(server)["phase"] == "active", "never silently dropped"
+    assert town.findings_of(town.found) == [], "what was nobody's is no longer a finding"
     assert town.decide("confirm_loss", orphan, reason="维护时误删") == {"accepted"}
     town.when(lambda: town.server(server)["phase"] == "retired")
     _check_certificate(town, server, pieces=frozenset({"server"}))

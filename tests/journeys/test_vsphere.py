@@ -89,7 +89,7 @@ class VSphere(Peer):
 @pytest.fixture(scope="module")
 def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     home = tmp_path_factory.mktemp("vsphere")
-    with vsphere_lab.vcenter(home / "vcenter") as lab, town(home / "city", VSphere(lab)) as found:
+    with vsphere_lab.vcenter(home / "vcenter", "-vm", "0") as lab, town(home / "city", VSphere(lab)) as found:
         yield found
 
 
