@@ -39,6 +39,8 @@ class Peer:
     ca_file: Path
     strange_ca: Path
     flavor: str = "2C4G"
+    gives_addresses: bool = True
+    """Whether servers get addresses of their network by themselves; if not, we manage its subnets."""
     secret_file: Path | None = None
     session_over: Callable[[], None] | None = None
     process: int | None = None
@@ -195,6 +197,7 @@ def vsphere(folder: Path) -> Iterator[Peer]:
             },
             ca_file=ca_file, strange_ca=wrong.ca_file, secret_file=secret,
             session_over=lab.end_sessions, process=lab.process.pid, flavor="small",  # its hosts have 4 GiB
+            gives_addresses=False,
         )  # fmt: skip
 
 

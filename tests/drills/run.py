@@ -26,7 +26,7 @@ from sqlmodel import Session, select
 import quotas
 from cloudmgr.domain import clock
 from cloudmgr.domain.messages import Message
-from cloudmgr.models import Backend, Image, ResourceRequest, Server
+from cloudmgr.models import Backend, Image, ResourceRequest, Server, Subnet
 from cloudmgr.services import requests
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
 from providers.errors import ProviderError, Remedy
@@ -58,8 +58,12 @@ WORKER = {"poll_s": 0.1, "boot_poll_s": 0.1, "health_interval_s": 2, "retire_rec
 
 
 def applies(peer: str, fault: str) -> bool:
-    """EC2 has no sessions; OpenStack's processes are shared, so that freezing them is being away."""
-    return (peer, fault) not in {("ec2", "session"), ("openstack", "frozen")}
+    """Tell whether a peer can be hurt like this.
+
+    EC2 has no sessions. Its client token makes a late request return the server of the first; moto ignores client tokens, so
+    that a late one cannot be judged there. OpenStack's processes are shared: freezing them would be being away.
+    """
+    return (peer, fault) not in {("ec2", "session"), ("ec2", "late"), ("openstack", "frozen")}
 
 
 class Zygote:
@@ -183,6 +187,12 @@ def found_town(peer: Peer, zygote: Zygote, folder: Path) -> Town:
     town = Town(peer, zygote, folder, settings)
     done = town.run()
     assert done["status"] == 0, town.log()[-4000:]
+    with town.session() as session:
+        begin_immediate(session)
+        for subnet in session.exec(select(Subnet)):
+            subnet.is_managed = not peer.gives_addresses
+            session.add(subnet)
+        session.commit()
     (folder / "worker.log").unlink(missing_ok=True)
     return town
 
