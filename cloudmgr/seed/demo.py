@@ -25,6 +25,7 @@ from cloudmgr.domain.phases import Decision, RequestPhase
 from cloudmgr.models import Backend, Project, ResourceRequest
 from cloudmgr.seed.accounts import DemoAccount, read_accounts, seed_accounts, write_accounts
 from cloudmgr.seed.backends import demo_backends
+from cloudmgr.seed.clouds import add_stranger, grow_one
 from cloudmgr.seed.networks import seed_networks
 from cloudmgr.services import approvals, requests
 from cloudmgr.services.apply import apply_document, read_document
@@ -101,6 +102,7 @@ def prepare(settings: Settings) -> list[DemoAccount]:
             session.commit()
     finally:
         engine.dispose()
+    add_stranger(settings)
     return accounts
 
 
@@ -144,6 +146,7 @@ def populate(settings: Settings) -> None:
         unfinished = _await_requests(engine, ids)
         with new_session(engine) as session:
             begin_immediate(session)
+            grow_one(session, settings)
             told = facts.read(session, facts.SEED) or {}
             facts.write(session, facts.SEED, {**told, "done": True, "unfinished": unfinished})
             session.commit()

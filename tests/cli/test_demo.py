@@ -94,6 +94,8 @@ def test_a_killed_demonstration_is_finished_and_kept_by_the_next_start(tmp_path:
         openings = call(port, "/api/v1/port-openings", token=tokens["frq-req1"])[1]["items"]
         assert sorted(each["port"] for each in openings) == ["icmp", "icmp", "tcp/8080-8081", "tcp/8080-8081"]
         assert {each["state"] for each in openings} == {"active"}
+        found = _findings(port, tokens["sysadmin"])
+        assert found == {("unmanaged", "legacy-oa-01", ""), ("drift", "430102-mzj-zhsq-prd-app01", "memory_mib")}
         backends = call(port, "/api/v1/backends", token=tokens["sysadmin"])[1]["items"]
         assert [backend["health"] for backend in backends] == ["ok"] * 3
         refused = subprocess.run(
@@ -112,6 +114,17 @@ def test_a_killed_demonstration_is_finished_and_kept_by_the_next_start(tmp_path:
         assert login(port, accounts[0])
         kept = call(port, "/api/v1/servers?phase=active", token=login(port, accounts[0]))[1]["items"]
         assert {server["id"] for server in kept} <= {server["id"] for server in servers}
+
+
+def _findings(port: int, token: str) -> set[tuple[str, str, str]]:
+    """Return what the inbox shows once the clouds were looked at again, by kind, name and field."""
+    deadline = time.monotonic() + _PATIENCE_S
+    found: set[tuple[str, str, str]] = set()
+    while len(found) < 2 and time.monotonic() < deadline:
+        time.sleep(1)
+        items = call(port, "/api/v1/findings", token=token)[1]["items"]
+        found = {(each["kind"], each["name"], each["field"]) for each in items}
+    return found
 
 
 def _require_everybody(accounts: list[dict[str, Any]]) -> None:
