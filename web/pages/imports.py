@@ -136,6 +136,8 @@ class _One:
 
     def __init__(self, request: Request, desk: Desk) -> None:
         access.require(desk.actor, Action.INVENTORY_IMPORT)
+        if not desk.actor.scope(Action.FINDING_READ):
+            raise _no_such_server()  # a quota administrator imports by sheet, and is not told what clouds show
         asked = {name: request.query_params.get(name, "")[:300] for name in ("backend", "ref", "name")}
         rows = every(
             lambda at: discovery.list_observed(
@@ -150,7 +152,7 @@ class _One:
         )
         found = next(((seen, backend) for seen, backend in rows if seen.ref == asked["ref"]), None)
         if found is None:
-            raise NotFound(N_("No cloud shows such a server now, or it is in the ledger already."))
+            raise _no_such_server()
         seen, backend = found
         self._desk = desk
         self.observed_id = str(seen.id)
@@ -167,6 +169,10 @@ class _One:
         """Draw it; without a form, as it is at first."""
         shown = form or Form({"name": self._shown["seen"].label, "env": Environment.PRD, "purpose": PurposeKind.APP})
         return self._desk.page("pages/import_one.html", status, form=shown, **self._shown)
+
+
+def _no_such_server() -> NotFound:
+    return NotFound(N_("No cloud shows such a server now, or it is in the ledger already."))
 
 
 def importable(desk: Desk) -> Choices:
