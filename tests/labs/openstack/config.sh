@@ -125,6 +125,8 @@ workers = 1
 discover_hosts_in_cells_interval = -1
 [filter_scheduler]
 shuffle_best_same_weighed_hosts = true
+# Tests make builds fail on purpose; the host they failed on must not be the last choice ever after.
+build_failure_weight_multiplier = 0
 enabled_filters = ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFilter,ServerGroupAntiAffinityFilter
 [conductor]
 workers = 1
