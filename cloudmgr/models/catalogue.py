@@ -195,6 +195,8 @@ class Network(Row, table=True):
     cidr_v4: str | None = Field(default=None, max_length=32)
     cidr_v6: str | None = Field(default=None, max_length=64)
     gateway_v4: str | None = Field(default=None, max_length=32)
+    zone_refs: list[str] = json_field(list)
+    """Zones of the backend that it reaches, by their refs there; none: all of them."""
     is_external: bool = False
     is_enabled: bool = True
     last_seen_at: datetime | None = None

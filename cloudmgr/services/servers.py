@@ -177,9 +177,7 @@ def handover(session: Session, actor: Actor, request_id: uuid.UUID) -> Handover:
         HandoverLine(
             row=row,
             login_user=row[4].login_user if row[4] else "",
-            network=placement.network_for(session, backend_id=row[0].backend_id, network_zone=row[0].network_zone)
-            if row[0].backend_id
-            else None,
+            network=placement.network_of(session, row[0]),
         )
         for row in standing
     ]

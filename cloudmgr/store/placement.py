@@ -225,25 +225,28 @@ def variant_of(session: Session, *, image_id: uuid.UUID, arch: str, backend_id: 
     ).first()
 
 
-def network_for(session: Session, *, backend_id: uuid.UUID, network_zone: str) -> Network | None:
-    """Return the network that carries a network zone at a backend, the first where there are several."""
-    return next(iter(networks_for(session, backend_id=backend_id, network_zone=network_zone)), None)
+def network_of(session: Session, server: Server) -> Network | None:
+    """Return the network a placed server is on, as far as it is known: the one noted, or the first that it can be."""
+    if server.zone_id is None:
+        return None
+    found = networks_for(session, zone_id=server.zone_id, network_zone=server.network_zone)
+    return next((network for network in found if network.ref == server.network_ref), next(iter(found), None))
 
 
-def networks_for(session: Session, *, backend_id: uuid.UUID, network_zone: str) -> list[Network]:
-    """Return the networks that servers of a network zone can go on at a backend, by name."""
-    return list(
-        session.exec(
-            select(Network)
-            .where(
-                Network.backend_id == backend_id,
-                Network.network_zone == network_zone,
-                col(Network.is_enabled),
-                ~col(Network.is_external),
-            )
-            .order_by(col(Network.name), col(Network.id))
+def networks_for(session: Session, *, zone_id: uuid.UUID, network_zone: str) -> list[Network]:
+    """Return the networks that servers of a network zone can go on in a zone, by name."""
+    zone = session.get_one(Zone, zone_id)
+    found = session.exec(
+        select(Network)
+        .where(
+            Network.backend_id == zone.backend_id,
+            Network.network_zone == network_zone,
+            col(Network.is_enabled),
+            ~col(Network.is_external),
         )
+        .order_by(col(Network.name), col(Network.id))
     )
+    return [network for network in found if not network.zone_refs or zone.ref in network.zone_refs]
 
 
 def may_use_backend(session: Session, organization: Organization, backend: Backend) -> bool:

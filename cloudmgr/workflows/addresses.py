@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from cloudmgr.domain import addresses
 from cloudmgr.domain.messages import N_, Message
-from cloudmgr.models import Address, Backend, Network, Server, Subnet
+from cloudmgr.models import Address, Backend, Network, Server, Subnet, Zone
 from cloudmgr.services.addresses import told
 from cloudmgr.store import addresses as store
 from cloudmgr.store import placement as zones
@@ -20,15 +20,15 @@ CAPABILITY = "fixed_addresses"
 FAMILIES = {"ipv4": addresses.IPV4, "ipv6": addresses.IPV6}
 
 
-def claim(session: Session, server: Server, backend_id: uuid.UUID) -> Message | None:
-    """Choose the server's network at a backend and take its addresses there; a message: there are none to be had.
+def claim(session: Session, server: Server, zone_id: uuid.UUID) -> Message | None:
+    """Choose the server's network in a zone and take its addresses there; a message: there are none to be had.
 
     Where we choose the addresses of a network, a server gets one of each family that it has. Where the backend chooses
     them (DHCP, or it cannot be told), nothing is taken. The caller's savepoint takes back what a refusal leaves.
     """
-    backend = session.get_one(Backend, backend_id)
+    backend = session.get_one(Backend, session.get_one(Zone, zone_id).backend_id)
     against: Message | None = None
-    for network in zones.networks_for(session, backend_id=backend_id, network_zone=server.network_zone):
+    for network in zones.networks_for(session, zone_id=zone_id, network_zone=server.network_zone):
         savepoint = session.begin_nested()
         refused = _claim_on(session, server, backend, network)
         if refused is None:

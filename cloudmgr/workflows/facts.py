@@ -132,7 +132,7 @@ def _take(session: Session, server: Server, zone: placement.ZoneFacts, amounts: 
             top=zones.top_account(session, session.get_one(Backend, zone.backend_id), server.organization_id),
         )
         if zones.claim(session, zone_id=zone.id, generation=zone.generation, server_id=server.id, amounts=amounts):
-            refused = addresses.claim(session, server, zone.backend_id)
+            refused = addresses.claim(session, server, zone.id)
             if refused is None:
                 savepoint.commit()
                 return True

@@ -297,7 +297,7 @@ def _record_networks(session: Session, backend: Backend, networks: list[dict[str
             )
             _serve(session, backend, network.network_zone, seen["zones"])
         network.cidr_v4, network.cidr_v6, network.gateway_v4 = seen["cidr_v4"], seen["cidr_v6"], seen["gateway_v4"]
-        network.is_external = seen["is_external"]
+        network.is_external, network.zone_refs = seen["is_external"], seen["zones"]
         network.last_seen_at = clock.now()
         session.add(network)
         session.flush()

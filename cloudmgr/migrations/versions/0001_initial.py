@@ -473,6 +473,7 @@ def upgrade() -> None:
         sa.Column("cidr_v4", sa.String(length=32), nullable=True),
         sa.Column("cidr_v6", sa.String(length=64), nullable=True),
         sa.Column("gateway_v4", sa.String(length=32), nullable=True),
+        sa.Column("zone_refs", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("is_external", sa.Boolean(), nullable=False),
         sa.Column("is_enabled", sa.Boolean(), nullable=False),
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
