@@ -1,8 +1,9 @@
 """Sessions with one vCenter: opened by the first call, opened anew when the vCenter has ended them.
 
 Every call to the SDK goes through `read` or `write`. A read that meets an ended session logs in again and is made once
-more; a write is not: the vCenter has said that nothing was done, and the caller decides. TLS is always verified, against
-a pinned certificate, given authorities or the system's (the SDK's own thumbprint is not looked at when the chain holds).
+more, and so is one that was sent down a connection whose other side had gone while it rested; a write is not: what was
+done is for the caller to find out. TLS is always verified, against a pinned certificate, given authorities or the
+system's (the SDK's own thumbprint is not looked at when the chain holds).
 """
 
 import contextlib
@@ -25,6 +26,8 @@ _API = "vim.version.version11"
 _IDLE_CONNECTION_S = 20
 """A connection that rested longer is not used again: the other side may have closed it, and a write would be lost on it."""
 _POOL = 8
+_ENDED = (vim.fault.NotAuthenticated, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
+"""What a call meets that came after the other side had ended the session, or closed the connection it kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Connection:
         self._session: Session | None = None
 
     def read(self, deed: Callable[[Session], T]) -> T:
-        """Run calls that change nothing; once more after a new login where the session had ended.
+        """Run calls that change nothing; once more where the session or the kept connection had ended.
 
         Raises:
             ProviderError
@@ -61,8 +64,10 @@ class Connection:
         session = self._opened()
         try:
             return deed(session)
-        except vim.fault.NotAuthenticated:
-            self._forget(session)
+        except _ENDED:
+            self._forget(
+                session
+            )  # behind a connection that ended may stand a vCenter that restarted and knows no session
         except errors.SDK_ERRORS as error:
             raise errors.from_call(error, write=False) from error
         session = self._opened()

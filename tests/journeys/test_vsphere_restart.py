@@ -79,7 +79,8 @@ def test_a_vcenter_that_restarts_in_the_middle_is_told_and_the_request_goes_on(
     images = {row["name"]: row["id"] for row in city.get("sysadmin", "/images")["items"]}
     variant = {"arch": city.peer.arch, "backend": BACKEND, "ref": city.peer.image}
     city.send("sysadmin", "PATCH", f"/images/{images[IMAGE]}", json={"variants": [variant]})
-    assert city.look()["outcome"] == "ok"
+    look = city.look()
+    assert look["outcome"] == "ok", (look, city.live.log())
     assert city.backend["health"] == "ok"
     lost = {finding["server_name"] for finding in city.findings(kind="orphan")}
     assert lost == {"survivor"}, "the one that was lost with the vCenter is told, and still counted"

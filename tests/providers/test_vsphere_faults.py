@@ -1,5 +1,6 @@
 """What a real vCenter does and a quiet simulator does not: slow tasks, ended sessions, restarts, pages, strange hosts."""
 
+import socket
 import ssl
 import time
 import uuid
@@ -157,6 +158,14 @@ class TestSessions:
             assert provider.find_server(uuid.uuid4()) is None
         finally:
             lab.knob("idle?after=0s")
+
+    def test_connection_that_ended_while_it_rested_is_opened_anew_by_a_read(self, provider):
+        before = {one.ref for one in provider.list_servers()}
+        kept = provider._connection._session.stub.pool
+        assert kept, "the SDK keeps its connections"
+        for connection, _ in kept:
+            connection.sock.shutdown(socket.SHUT_RDWR)
+        assert {one.ref for one in provider.list_servers()} == before
 
     def test_session_lost_while_watching_means_everything_again(self, lab, provider):
         first = provider.list_changes(None)
