@@ -62,6 +62,7 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         RequestKind.SNAPSHOT: N_("Snapshots"),
         RequestKind.PORTS: N_("Open ports"),
         RequestKind.PUBLIC_IP: N_("Public addresses"),
+        RequestKind.QUOTA_CHANGE: N_("Quota change"),
     },
     "finding_kind": {
         FindingKind.UNMANAGED: N_("Not managed"),

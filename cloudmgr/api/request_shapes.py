@@ -63,8 +63,10 @@ class RequestLine(Shape):
     kind: str
     number: str | None = Field(examples=["SQ20261122-0001"])
     phase: str = Field(examples=["in_review"])
-    project: UUID
+    project: UUID | None = Field(description="null: about an organization's own quota.")
     project_name: str
+    account: UUID | None = Field(description="The quota account whose limits are to change.")
+    after: UUID | None = Field(description="The quota change this draft waits for.")
     organization: UUID
     organization_name: str
     requester: str
@@ -130,8 +132,10 @@ def request_line(row: RequestRow) -> dict[str, Any]:
         "kind": request.kind,
         "number": request.number,
         "phase": request.phase,
-        "project": project.id,
-        "project_name": project.name,
+        "project": project.id if project else None,
+        "project_name": project.name if project else "",
+        "account": request.account_id,
+        "after": request.after_id,
         "organization": organization.id,
         "organization_name": organization.name,
         "requester": requester.username,

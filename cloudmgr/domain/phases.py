@@ -17,6 +17,7 @@ class RequestKind(StrEnum):
     SNAPSHOT = "snapshot"
     PORTS = "ports"
     PUBLIC_IP = "public_ip"
+    QUOTA_CHANGE = "quota_change"
 
 
 NUMBER_PREFIXES: Mapping[str, str] = {

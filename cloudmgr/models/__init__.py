@@ -19,6 +19,7 @@ from cloudmgr.models.certificates import CertificateItem, DeletionCertificate
 from cloudmgr.models.discovery import Finding, ObservedAddress, ObservedImage, ObservedServer, SyncRun
 from cloudmgr.models.openings import PortOpening, PublicIp
 from cloudmgr.models.organizations import Organization, Project, ProjectCredential, ProjectSshKey
+from cloudmgr.models.quota_verifications import QuotaVerification
 from cloudmgr.models.records import AuditEvent, Export, Fact, Worker
 from cloudmgr.models.requests import Approval, ApprovalStage, NumberSequence, RequestEvent, ResourceRequest
 from cloudmgr.models.servers import PlaybookEvent, PlaybookRun, PlaybookRunServer, Server, ServerVersion
@@ -63,6 +64,7 @@ __all__ = [
     "ProjectCredential",
     "ProjectSshKey",
     "PublicIp",
+    "QuotaVerification",
     "RequestEvent",
     "ResourceRequest",
     "RoleGrant",

@@ -22,11 +22,20 @@ class ResourceRequest(Row, table=True):
         # Target of approvals' composite key: the requester an approval names is the request's own.
         sa.UniqueConstraint("id", "requester_id"),
         sa.CheckConstraint("number IS NOT NULL OR phase IN ('draft', 'withdrawn')", name="number_once_submitted"),
+        sa.CheckConstraint(
+            "CASE WHEN kind = 'quota_change' THEN account_id IS NOT NULL ELSE project_id IS NOT NULL END",
+            name="about_something",
+        ),
     )
 
     kind: str = Field(max_length=16)
     number: str | None = Field(default=None, unique=True, max_length=32)
-    project_id: uuid.UUID = Field(foreign_key="projects.id", index=True)
+    project_id: uuid.UUID | None = Field(default=None, foreign_key="projects.id", index=True)
+    """None: it is about a quota account that is an organization's own."""
+    account_id: uuid.UUID | None = Field(default=None, foreign_key="quota_accounts.id", index=True)
+    """The quota account whose limits it asks to change."""
+    after_id: uuid.UUID | None = Field(default=None, foreign_key="resource_requests.id", index=True)
+    """A draft that waits: it is submitted by itself when this quota change is granted."""
     organization_id: uuid.UUID = Field(foreign_key="organizations.id", index=True)
     requester_id: uuid.UUID = Field(foreign_key="users.id", index=True)
     phase: str = Field(default=RequestPhase.DRAFT.value, max_length=32, index=True)

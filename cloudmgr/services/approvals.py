@@ -32,7 +32,7 @@ _TOLD = {
     Decision.RETURN: N_("{stage}: returned by {person} for changes. {comment}"),
 }
 
-QueueRow = tuple[ResourceRequest, ApprovalStage, Project, Organization, User]
+QueueRow = tuple[ResourceRequest, ApprovalStage, Project | None, Organization, User]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,6 @@ def list_decidable(session: Session, actor: Actor) -> list[QueueRow]:
 def weigh(session: Session, actor: Actor, request_id: uuid.UUID) -> Weighing:
     """Return the quota of every level beside what the request takes of it (already held since submission)."""
     view = request_services.get_request(session, actor, request_id)
-    own = quotas.account_usage(session, view.project.account_id)
+    own = quotas.account_usage(session, request_services.account_of(view))
     chain = [quotas.account_usage(session, account_id) for account_id, _ in own.ancestors]
     return Weighing(usage=[*chain, own], taken=view.amounts)

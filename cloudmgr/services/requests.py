@@ -40,7 +40,8 @@ class RequestView:
     """A request with everything its page shows."""
 
     request: ResourceRequest
-    project: Project
+    project: Project | None
+    """None: the request is about an organization's own quota account."""
     organization: Organization
     requester: User
     stages: list[ApprovalStage]
@@ -53,7 +54,14 @@ class RequestView:
     """What it changes of things that stand, line by line."""
 
 
-RequestRow = tuple[ResourceRequest, Project, Organization, User]
+def account_of(view: RequestView) -> uuid.UUID:
+    """Return the quota account a request is about: the one it asks to change, else its project's."""
+    if view.project is None or view.request.account_id is not None:
+        return view.request.account_id or view.organization.account_id
+    return view.project.account_id
+
+
+RequestRow = tuple[ResourceRequest, Project | None, Organization, User]
 
 
 def save_draft(session: Session, actor: Actor, command: DraftRequest) -> ResourceRequest:
@@ -293,7 +301,7 @@ def get_request(session: Session, actor: Actor, request_id: uuid.UUID) -> Reques
         NotFound: there is none, or it is not the actor's to see.
     """
     request, organization = _visible(session, actor, request_id)
-    project = project_of(session, request)
+    project = project_of(session, request) if request.project_id else None
     requester = session.get_one(User, request.requester_id)
     return RequestView(
         request=request,

@@ -171,7 +171,7 @@ def handover(session: Session, actor: Actor, request_id: uuid.UUID) -> Handover:
     """
     view = get_request(session, actor, request_id)
     standing = [row for row in view.servers if row[0].phase in (ServerPhase.ACTIVE, ServerPhase.SUSPENDED)]
-    if view.request.kind != "create" or not standing:
+    if view.project is None or view.request.kind != "create" or not standing:
         raise Conflict(N_("Nothing of this request has been delivered yet."))
     lines = [
         HandoverLine(

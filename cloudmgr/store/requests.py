@@ -154,11 +154,11 @@ def page(
     number: str | None = None,
     limit: int,
     cursor: uuid.UUID | None,
-) -> tuple[list[tuple[ResourceRequest, Project, Organization, User]], uuid.UUID | None]:
+) -> tuple[list[tuple[ResourceRequest, Project | None, Organization, User]], uuid.UUID | None]:
     """Return requests of the subtrees at `paths`, newest first, and where the next page begins."""
     query = (
         select(ResourceRequest, Project, Organization, User)
-        .join(Project, col(ResourceRequest.project_id) == col(Project.id))
+        .outerjoin(Project, col(ResourceRequest.project_id) == col(Project.id))
         .join(Organization, col(ResourceRequest.organization_id) == col(Organization.id))
         .join(User, col(ResourceRequest.requester_id) == col(User.id))
         .where(paging.below(Organization.path, paths))
@@ -179,7 +179,7 @@ def page(
 
 def waiting_for(
     session: Session, *, roles_and_paths: Sequence[tuple[str, str]], decider_id: uuid.UUID | None
-) -> list[tuple[ResourceRequest, ApprovalStage, Project, Organization, User]]:
+) -> list[tuple[ResourceRequest, ApprovalStage, Project | None, Organization, User]]:
     """Return the requests whose open stage a person holding these (role, path) grants may decide; not their own."""
     if not roles_and_paths:
         return []
@@ -188,7 +188,7 @@ def waiting_for(
         sa.select(ResourceRequest, ApprovalStage, Project, Organization, User)
         .join(ApprovalStage, col(ApprovalStage.request_id) == col(ResourceRequest.id))
         .join(stage_organization, col(ApprovalStage.organization_id) == col(stage_organization.id))
-        .join(Project, col(ResourceRequest.project_id) == col(Project.id))
+        .outerjoin(Project, col(ResourceRequest.project_id) == col(Project.id))
         .join(Organization, col(ResourceRequest.organization_id) == col(Organization.id))
         .join(User, col(ResourceRequest.requester_id) == col(User.id))
         .where(

@@ -181,6 +181,30 @@ def upgrade() -> None:
         batch_op.create_index("ix_quota_entries_part", ["reservation_id", "part_id"], unique=False)
 
     op.create_table(
+        "quota_verifications",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("period", sa.String(length=32), nullable=True),
+        sa.Column("asked_by", sa.String(length=200), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("duration_ms", sa.Integer(), nullable=True),
+        sa.Column("accounts", sa.Integer(), nullable=True),
+        sa.Column("entries", sa.BigInteger(), nullable=True),
+        sa.Column("things", sa.Integer(), nullable=True),
+        sa.Column("mismatches", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("mismatch_count", sa.Integer(), nullable=True),
+        sa.CheckConstraint(
+            "(state = 'done') = (finished_at IS NOT NULL)", name=op.f("ck_quota_verifications_done_with_time")
+        ),
+        sa.CheckConstraint("state IN ('waiting', 'done')", name=op.f("ck_quota_verifications_state_known")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_quota_verifications")),
+        sa.UniqueConstraint("period", name=op.f("uq_quota_verifications_period")),
+    )
+    with op.batch_alter_table("quota_verifications", schema=None) as batch_op:
+        batch_op.create_index("ix_quota_verifications_finished_at", ["finished_at"], unique=False)
+
+    op.create_table(
         "workers",
         sa.Column("executor_id", sa.String(length=100), nullable=False),
         sa.Column("version", sa.String(length=32), nullable=False),
@@ -574,7 +598,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("number", sa.String(length=32), nullable=True),
-        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("project_id", sa.Uuid(), nullable=True),
+        sa.Column("account_id", sa.Uuid(), nullable=True),
+        sa.Column("after_id", sa.Uuid(), nullable=True),
         sa.Column("organization_id", sa.Uuid(), nullable=False),
         sa.Column("requester_id", sa.Uuid(), nullable=False),
         sa.Column("phase", sa.String(length=32), nullable=False),
@@ -595,9 +621,13 @@ def upgrade() -> None:
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "CASE WHEN kind = 'quota_change' THEN account_id IS NOT NULL ELSE project_id IS NOT NULL END",
+            name=op.f("ck_resource_requests_about_something"),
+        ),
         sa.CheckConstraint("env IN ('prd', 'tst', 'dev', 'dr')", name=op.f("ck_resource_requests_env_known")),
         sa.CheckConstraint(
-            "kind IN ('create', 'retire', 'import', 'volume', 'snapshot', 'ports', 'public_ip')",
+            "kind IN ('create', 'retire', 'import', 'volume', 'snapshot', 'ports', 'public_ip', 'quota_change')",
             name=op.f("ck_resource_requests_kind_known"),
         ),
         sa.CheckConstraint(
@@ -608,6 +638,8 @@ def upgrade() -> None:
             "phase IN ('draft', 'submitted', 'in_review', 'approved', 'fulfilling', 'fulfilled', 'partly_fulfilled', 'returned', 'rejected', 'withdrawn', 'failed')",
             name=op.f("ck_resource_requests_phase_known"),
         ),
+        sa.ForeignKeyConstraint(["account_id"], ["quota_accounts.id"], name=op.f("fk_resource_requests_account_id")),
+        sa.ForeignKeyConstraint(["after_id"], ["resource_requests.id"], name=op.f("fk_resource_requests_after_id")),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organizations.id"], name=op.f("fk_resource_requests_organization_id")
         ),
@@ -618,6 +650,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("number", name=op.f("uq_resource_requests_number")),
     )
     with op.batch_alter_table("resource_requests", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_resource_requests_account_id"), ["account_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_resource_requests_after_id"), ["after_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_resource_requests_organization_id"), ["organization_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_resource_requests_phase"), ["phase"], unique=False)
         batch_op.create_index(batch_op.f("ix_resource_requests_project_id"), ["project_id"], unique=False)

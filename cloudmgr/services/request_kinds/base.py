@@ -125,7 +125,7 @@ def retry_reservation_id(request: ResourceRequest) -> uuid.UUID:
 
 
 def project_of(session: Session, request: ResourceRequest) -> Project:
-    """Return the project of a request."""
+    """Return the project of a request that has one."""
     return session.get_one(Project, request.project_id)
 
 

@@ -11,7 +11,7 @@ from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.errors import NoFittingPool
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase, Spread
-from cloudmgr.models import Organization, ResourceRequest, Server
+from cloudmgr.models import Organization, Project, ResourceRequest, Server
 from cloudmgr.services import addresses, openings, resolution
 from cloudmgr.services.policy import policy_of, worker_of
 from cloudmgr.services.request_inputs import CreateRequest
@@ -87,12 +87,12 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
         )
 
     def write(self, session: Session, request: ResourceRequest, resolved: ResolvedCreate) -> int:
-        rows = [_row(request, planned) for planned in resolved.servers]
+        rows = [_row(request, resolved.project, planned) for planned in resolved.servers]
         try:
             with session.begin_nested():
                 requests.add(session, *rows)
         except IntegrityError as error:
-            taken = servers.taken_names(session, request.project_id, [row.name for row in rows])
+            taken = servers.taken_names(session, resolved.project.id, [row.name for row in rows])
             raise resolution.name_taken(taken or [rows[0].name]) from error
         places = [server.at for server in resolved.servers]
         addresses.reserve(session, zip(rows, places, strict=True), purpose=request.number or "")
@@ -153,10 +153,10 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
         return summed(*(amounts_of(server) for server in servers.plain_of_request(session, request)))
 
 
-def _row(request: ResourceRequest, planned: PlannedServer) -> Server:
+def _row(request: ResourceRequest, project: Project, planned: PlannedServer) -> Server:
     return Server(
         id=planned.id,
-        project_id=request.project_id,
+        project_id=project.id,
         organization_id=request.organization_id,
         request_id=request.id,
         reservation_id=reservation_id(request),
