@@ -248,10 +248,19 @@ def release(
         _move(session, reservation, [(part, after)], "release", release_id)
 
 
-def resize(session: Session, *, reservation_id: UUID, part_id: UUID, amounts: Mapping[str, int]) -> None:
+def resize(
+    session: Session,
+    *,
+    reservation_id: UUID,
+    part_id: UUID,
+    amounts: Mapping[str, int],
+    held_by: UUID | None = None,
+) -> None:
     """Let a part in use hold other amounts of some resources, for a server that has another size; again it changes nothing.
 
-    Growth is admitted like a new reservation, at every level; what is not named stays as it is.
+    Growth is admitted like a new reservation, at every level; what is not named stays as it is. `held_by` is a
+    reservation whose pending part of the same id holds the growth already: it is given back in the same transaction, and
+    what it held is not asked for again, even where a limit was lowered meanwhile.
 
     Raises:
         QuotaExceeded: some limit has too little left; nothing was written.
@@ -268,8 +277,10 @@ def resize(session: Session, *, reservation_id: UUID, part_id: UUID, amounts: Ma
     for resource in given.keys() - part.amounts.keys():
         raise Conflict(N_("No {key} are held here."), key=Key(resource).describe())
     after = replace(part, amounts={**part.amounts, **given})
-    levels = read_levels(session, reservation.account_id)
-    _admit(levels, _difference(levels, part, after))  # decided before anything is written
+    is_held = held_by is not None and _gives_up(session, held_by, part, after)
+    if not is_held:
+        levels = read_levels(session, reservation.account_id)
+        _admit(levels, _difference(levels, part, after))  # decided before anything is written
     for resource, amount in given.items():
         session.connection().execute(
             sa.update(PART_AMOUNTS)
@@ -281,7 +292,20 @@ def resize(session: Session, *, reservation_id: UUID, part_id: UUID, amounts: Ma
             )
             .values(amount=amount)
         )
-    _move(session, reservation, [(part, after)], "resize")
+    _move(session, reservation, [(part, after)], "resize", above_limits=is_held)
+
+
+def _gives_up(session: Session, held_by: UUID, part: HeldPart, after: HeldPart) -> bool:
+    """Void what holds a part's growth; True when it held all of it, under the same dimensions."""
+    holding = read_reservation(session, held_by, part.part_id)
+    held = holding.parts[0] if holding is not None and holding.parts else None
+    if held is None or held.state is not PartState.PENDING:
+        return False
+    void(session, reservation_id=held_by, part_id=part.part_id)
+    return (held.dims, held.top) == (part.dims, part.top) and all(
+        amount - part.amounts.get(resource, 0) <= held.amounts.get(resource, 0)
+        for resource, amount in after.amounts.items()
+    )
 
 
 def get_reservation(session: Session, reservation_id: UUID) -> Reservation:
@@ -311,13 +335,16 @@ def _move(
     changes: Sequence[tuple[HeldPart, HeldPart]],
     movement: str,
     movement_id: UUID | None = None,
+    *,
+    above_limits: bool = False,
 ) -> None:
     changes = [(before, after) for before, after in changes if before != after]
     if not changes:
         return
     levels = read_levels(session, reservation.account_id)
     charges = [charge for before, after in changes for charge in _difference(levels, before, after)]
-    _admit(levels, charges)
+    if not above_limits:
+        _admit(levels, charges)
     states = read_states(session, reservation.reservation_id) | {after.part_id: after.state for _, after in changes}
     write_movement(
         session,
@@ -328,6 +355,7 @@ def _move(
         reservation_id=reservation.reservation_id,
         along=rewriting(session.connection().dialect.name),
         parameters=rewriting_parameters(reservation.reservation_id, changes, overall_state(states.values())),
+        above_limits=above_limits,
     )
 
 
