@@ -22,6 +22,7 @@ from cloudmgr.domain.findings import (
 from cloudmgr.domain.freshness import Freshness
 from cloudmgr.domain.labels import FINDING_FIELDS, REQUEST_PHASES, ROLES, SERVER_PHASES
 from cloudmgr.domain.messages import N_
+from cloudmgr.domain.notices import NOTICE_EVENTS, Channel, DeliveryChannel, DeliveryState, NoticeEvent
 from cloudmgr.domain.openings import OpeningState, PublicIpPhase
 from cloudmgr.domain.phases import (
     Decision,
@@ -57,12 +58,30 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
     "request_kind": {
         RequestKind.CREATE: N_("New servers"),
         RequestKind.RETIRE: N_("Retire servers"),
+        RequestKind.RESIZE: N_("Change sizes"),
+        RequestKind.RENEW: N_("Renew leases"),
+        RequestKind.FREEZE: N_("Freeze servers"),
+        RequestKind.UNFREEZE: N_("Unfreeze servers"),
         RequestKind.IMPORT: N_("Take servers over"),
         RequestKind.VOLUME: N_("Volumes"),
         RequestKind.SNAPSHOT: N_("Snapshots"),
         RequestKind.PORTS: N_("Open ports"),
         RequestKind.PUBLIC_IP: N_("Public addresses"),
         RequestKind.QUOTA_CHANGE: N_("Quota change"),
+    },
+    "notice_event": NOTICE_EVENTS,
+    "notice_channel": {
+        Channel.INBOX: N_("Inbox"),
+        Channel.EMAIL: N_("E-mail"),
+    },
+    "delivery_channel": {
+        DeliveryChannel.EMAIL: N_("E-mail"),
+        DeliveryChannel.WEBHOOK: N_("Webhook"),
+    },
+    "delivery_state": {
+        DeliveryState.WAITING: N_("Waiting to be sent"),
+        DeliveryState.SENT: N_("Sent"),
+        DeliveryState.FAILED: N_("Failed"),
     },
     "finding_kind": {
         FindingKind.UNMANAGED: N_("Not managed"),
@@ -385,6 +404,10 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
 }
 
 ENUMS: Mapping[type[StrEnum], str] = {
+    NoticeEvent: "notice_event",
+    Channel: "notice_channel",
+    DeliveryChannel: "delivery_channel",
+    DeliveryState: "delivery_state",
     RequestPhase: "request_phase",
     RequestKind: "request_kind",
     ServerPhase: "server_phase",

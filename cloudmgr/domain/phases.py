@@ -12,6 +12,10 @@ class RequestKind(StrEnum):
 
     CREATE = "create"
     RETIRE = "retire"
+    RESIZE = "resize"
+    RENEW = "renew"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
     IMPORT = "import"
     VOLUME = "volume"
     SNAPSHOT = "snapshot"
@@ -147,6 +151,8 @@ class Decision(StrEnum):
     APPROVE = "approve"
     REJECT = "reject"
     RETURN = "return"
+    CHANGE = "change"
+    """Approved as changed; counts once the requester has confirmed it."""
 
 
 class Environment(StrEnum):

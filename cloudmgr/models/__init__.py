@@ -2,6 +2,14 @@
 
 import quotas.tables
 from cloudmgr.models.addresses import Address, AddressRange, Subnet
+from cloudmgr.models.approvals import (
+    Approval,
+    ApprovalPolicy,
+    ApprovalSeat,
+    ApprovalStage,
+    Deputy,
+    RequestChange,
+)
 from cloudmgr.models.catalogue import (
     Allocation,
     Backend,
@@ -17,11 +25,14 @@ from cloudmgr.models.catalogue import (
 )
 from cloudmgr.models.certificates import CertificateItem, DeletionCertificate
 from cloudmgr.models.discovery import Finding, ObservedAddress, ObservedImage, ObservedServer, SyncRun
+from cloudmgr.models.notices import Delivery, DeliveryAttempt, Happening, Notice, NoticeAddress, NoticePreference
 from cloudmgr.models.openings import PortOpening, PublicIp
 from cloudmgr.models.organizations import Organization, Project, ProjectCredential, ProjectSshKey
 from cloudmgr.models.quota_verifications import QuotaVerification
 from cloudmgr.models.records import AuditEvent, Export, Fact, Worker
-from cloudmgr.models.requests import Approval, ApprovalStage, NumberSequence, RequestEvent, ResourceRequest
+from cloudmgr.models.remarks import Attachment, AttachmentContent, RequestComment, RequestFeedback
+from cloudmgr.models.requests import NumberSequence, RequestEvent, ResourceRequest
+from cloudmgr.models.server_changes import LeaseReminder, ServerChange
 from cloudmgr.models.servers import PlaybookEvent, PlaybookRun, PlaybookRunServer, Server, ServerVersion
 from cloudmgr.models.users import IdempotencyKey, LoginSource, RoleGrant, User, UserSession
 from cloudmgr.models.volumes import Snapshot, Volume
@@ -35,22 +46,34 @@ __all__ = [
     "AddressRange",
     "Allocation",
     "Approval",
+    "ApprovalPolicy",
+    "ApprovalSeat",
     "ApprovalStage",
+    "Attachment",
+    "AttachmentContent",
     "AuditEvent",
     "Backend",
     "BackendShare",
     "CertificateItem",
     "DeletionCertificate",
+    "Delivery",
+    "DeliveryAttempt",
+    "Deputy",
     "Export",
     "Fact",
     "Finding",
     "Flavor",
+    "Happening",
     "IdempotencyKey",
     "Image",
     "ImageVariant",
+    "LeaseReminder",
     "LoginSource",
     "Network",
     "NetworkZone",
+    "Notice",
+    "NoticeAddress",
+    "NoticePreference",
     "NumberSequence",
     "ObservedAddress",
     "ObservedImage",
@@ -65,10 +88,14 @@ __all__ = [
     "ProjectSshKey",
     "PublicIp",
     "QuotaVerification",
+    "RequestChange",
+    "RequestComment",
     "RequestEvent",
+    "RequestFeedback",
     "ResourceRequest",
     "RoleGrant",
     "Server",
+    "ServerChange",
     "ServerVersion",
     "Snapshot",
     "Subnet",

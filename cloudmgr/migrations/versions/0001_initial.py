@@ -15,6 +15,29 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "approval_policies",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("version", sa.String(length=64), nullable=False),
+        sa.Column("title", sa.String(length=200), nullable=False),
+        sa.Column("valid_from", sa.Date(), nullable=False),
+        sa.Column("valid_until", sa.Date(), nullable=True),
+        sa.Column("text", sa.String(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("loaded_by", sa.String(length=100), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_approval_policies")),
+        sa.UniqueConstraint("version", name=op.f("uq_approval_policies_version")),
+    )
+    with op.batch_alter_table("approval_policies", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_approval_policies_valid_from"), ["valid_from"], unique=False)
+
+    op.create_table(
+        "attachment_contents",
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_attachment_contents")),
+    )
+    op.create_table(
         "audit_events",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -34,7 +57,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=500), nullable=False),
         sa.Column("detail", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.CheckConstraint(
-            "event IN ('session.login', 'session.logout', 'session.expire', 'access.deny', 'user.password', 'user.create', 'user.update', 'user.lock', 'user.unlock', 'role.grant', 'role.revoke', 'organization.create', 'organization.update', 'project.create', 'project.update', 'ssh_key.add', 'ssh_key.remove', 'flavor.write', 'image.write', 'backend.write', 'backend.check', 'backend.sync', 'backend.away', 'backend.back', 'finding.alarm', 'finding.decide', 'finding.restore', 'zone.write', 'network.write', 'address.write', 'ports.write', 'public_ip.assign', 'public_ip.release', 'quota.set', 'quota.verify', 'audit.verify', 'request.save', 'request.submit', 'request.withdraw', 'request.approve', 'request.return', 'request.reject', 'request.retry', 'request.fulfil', 'vm.place', 'vm.create', 'vm.activate', 'vm.fail', 'vm.start', 'vm.stop', 'vm.reboot', 'vm.retire', 'vm.delete', 'volume.create', 'volume.attach', 'volume.detach', 'volume.delete', 'snapshot.create', 'snapshot.revert', 'snapshot.delete', 'certificate.issue', 'certificate.check', 'playbook.start', 'playbook.finish', 'inventory.export', 'inventory.import', 'inventory.open', 'inventory.enter', 'inventory.change', 'inventory.confirm', 'inventory.retire', 'inventory.reveal', 'export.read', 'system.start', 'system.stop', 'system.init', 'system.apply', 'system.backup', 'system.restore', 'system.retention')",
+            "event IN ('session.login', 'session.logout', 'session.expire', 'access.deny', 'user.password', 'user.create', 'user.update', 'user.lock', 'user.unlock', 'role.grant', 'role.revoke', 'organization.create', 'organization.update', 'project.create', 'project.update', 'ssh_key.add', 'ssh_key.remove', 'flavor.write', 'image.write', 'backend.write', 'backend.check', 'backend.sync', 'backend.away', 'backend.back', 'finding.alarm', 'finding.decide', 'finding.restore', 'zone.write', 'network.write', 'address.write', 'ports.write', 'public_ip.assign', 'public_ip.release', 'quota.set', 'quota.verify', 'audit.verify', 'notice.change', 'notice.replay', 'request.save', 'request.submit', 'request.withdraw', 'request.approve', 'request.return', 'request.reject', 'request.retry', 'request.fulfil', 'vm.place', 'vm.create', 'vm.activate', 'vm.fail', 'vm.start', 'vm.stop', 'vm.reboot', 'vm.retire', 'vm.delete', 'volume.create', 'volume.attach', 'volume.detach', 'volume.delete', 'snapshot.create', 'snapshot.revert', 'snapshot.delete', 'certificate.issue', 'certificate.check', 'playbook.start', 'playbook.finish', 'inventory.export', 'inventory.import', 'inventory.open', 'inventory.enter', 'inventory.change', 'inventory.confirm', 'inventory.retire', 'inventory.reveal', 'export.read', 'system.start', 'system.stop', 'system.init', 'system.apply', 'system.backup', 'system.restore', 'system.retention')",
             name=op.f("ck_audit_events_event_known"),
         ),
         sa.CheckConstraint("outcome IN ('success', 'denied', 'failure')", name=op.f("ck_audit_events_outcome_known")),
@@ -94,6 +117,32 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_flavors")),
         sa.UniqueConstraint("name", name=op.f("uq_flavors_name")),
     )
+    op.create_table(
+        "happenings",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("event", sa.String(length=48), nullable=False),
+        sa.Column("object_type", sa.String(length=32), nullable=False),
+        sa.Column("object_id", sa.String(length=64), nullable=False),
+        sa.Column("object_name", sa.String(length=200), nullable=False),
+        sa.Column("link", sa.String(length=300), nullable=False),
+        sa.Column("organization_path", sa.String(length=2000), nullable=False),
+        sa.Column("message", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("recipients", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("dedupe", sa.String(length=200), nullable=False),
+        sa.Column("spread_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_happenings")),
+        sa.UniqueConstraint("event", "dedupe", name=op.f("uq_happenings_event_dedupe")),
+    )
+    with op.batch_alter_table("happenings", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_happenings_unspread",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("spread_at IS NULL"),
+            postgresql_where=sa.text("spread_at IS NULL"),
+        )
+
     op.create_table(
         "images",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -264,6 +313,12 @@ def upgrade() -> None:
         sa.Column("used", sa.BigInteger(), nullable=False),
         sa.Column("reserved", sa.BigInteger(), nullable=False),
         sa.Column("overhang", sa.BigInteger(), nullable=False),
+        sa.Column("guaranteed", sa.BigInteger(), nullable=False),
+        sa.Column("set_aside", sa.BigInteger(), nullable=False),
+        sa.Column("borrowed", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "guaranteed >= 0 AND set_aside >= 0 AND borrowed >= 0", name=op.f("ck_quota_balances_shares_not_negative")
+        ),
         sa.CheckConstraint("limit_amount >= 0", name=op.f("ck_quota_balances_limit_not_negative")),
         sa.CheckConstraint(
             "overhang = 0 OR (overhang > 0 AND limit_amount IS NOT NULL AND used + reserved = limit_amount + overhang)",
@@ -451,6 +506,61 @@ def upgrade() -> None:
         sa.UniqueConstraint("backend_id", "organization_id", name=op.f("uq_backend_shares_backend_id_organization_id")),
     )
     op.create_table(
+        "deliveries",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("happening_id", sa.Uuid(), nullable=False),
+        sa.Column("channel", sa.String(length=16), nullable=False),
+        sa.Column("target", sa.String(length=64), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=True),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("give_up_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("message", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.CheckConstraint("channel IN ('email', 'webhook')", name=op.f("ck_deliveries_channel_known")),
+        sa.CheckConstraint("state IN ('waiting', 'sent', 'failed')", name=op.f("ck_deliveries_state_known")),
+        sa.ForeignKeyConstraint(
+            ["happening_id"], ["happenings.id"], name=op.f("fk_deliveries_happening_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_deliveries_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
+        sa.UniqueConstraint(
+            "happening_id", "channel", "target", name=op.f("uq_deliveries_happening_id_channel_target")
+        ),
+    )
+    with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_deliveries_due",
+            ["next_at"],
+            unique=False,
+            sqlite_where=sa.text("state = 'waiting'"),
+            postgresql_where=sa.text("state = 'waiting'"),
+        )
+
+    op.create_table(
+        "deputies",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("absent_id", sa.Uuid(), nullable=False),
+        sa.Column("deputy_id", sa.Uuid(), nullable=False),
+        sa.Column("valid_from", sa.Date(), nullable=False),
+        sa.Column("valid_until", sa.Date(), nullable=False),
+        sa.Column("reason", sa.String(length=500), nullable=False),
+        sa.Column("named_by", sa.String(length=100), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("absent_id <> deputy_id", name=op.f("ck_deputies_another_person")),
+        sa.CheckConstraint("valid_until >= valid_from", name=op.f("ck_deputies_dates_in_order")),
+        sa.ForeignKeyConstraint(["absent_id"], ["users.id"], name=op.f("fk_deputies_absent_id")),
+        sa.ForeignKeyConstraint(["deputy_id"], ["users.id"], name=op.f("fk_deputies_deputy_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deputies")),
+    )
+    with op.batch_alter_table("deputies", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_deputies_absent_id"), ["absent_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_deputies_deputy_id"), ["deputy_id"], unique=False)
+
+    op.create_table(
         "idempotency_keys",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -509,6 +619,53 @@ def upgrade() -> None:
     with op.batch_alter_table("networks", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_networks_backend_id"), ["backend_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_networks_network_zone"), ["network_zone"], unique=False)
+
+    op.create_table(
+        "notice_addresses",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("email", sa.String(length=254), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_notice_addresses_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notice_addresses")),
+        sa.UniqueConstraint("user_id", name=op.f("uq_notice_addresses_user_id")),
+    )
+    op.create_table(
+        "notice_preferences",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("event", sa.String(length=48), nullable=False),
+        sa.Column("channel", sa.String(length=16), nullable=False),
+        sa.Column("is_wanted", sa.Boolean(), nullable=False),
+        sa.CheckConstraint("channel IN ('inbox', 'email')", name=op.f("ck_notice_preferences_channel_known")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_notice_preferences_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notice_preferences")),
+        sa.UniqueConstraint("user_id", "event", "channel", name=op.f("uq_notice_preferences_user_id_event_channel")),
+    )
+    op.create_table(
+        "notices",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("happening_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("read_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["happening_id"], ["happenings.id"], name=op.f("fk_notices_happening_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_notices_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notices")),
+        sa.UniqueConstraint("happening_id", "user_id", name=op.f("uq_notices_happening_id_user_id")),
+    )
+    with op.batch_alter_table("notices", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_notices_unread",
+            ["user_id"],
+            unique=False,
+            sqlite_where=sa.text("read_at IS NULL"),
+            postgresql_where=sa.text("read_at IS NULL"),
+        )
+        batch_op.create_index(batch_op.f("ix_notices_user_id"), ["user_id"], unique=False)
 
     op.create_table(
         "observed_addresses",
@@ -616,6 +773,7 @@ def upgrade() -> None:
         sa.Column("body", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("refusal", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
         sa.Column("submission", sa.Integer(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("submitted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
@@ -627,7 +785,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("env IN ('prd', 'tst', 'dev', 'dr')", name=op.f("ck_resource_requests_env_known")),
         sa.CheckConstraint(
-            "kind IN ('create', 'retire', 'import', 'volume', 'snapshot', 'ports', 'public_ip', 'quota_change')",
+            "kind IN ('create', 'retire', 'resize', 'renew', 'freeze', 'unfreeze', 'import', 'volume', 'snapshot', 'ports', 'public_ip', 'quota_change')",
             name=op.f("ck_resource_requests_kind_known"),
         ),
         sa.CheckConstraint(
@@ -779,14 +937,29 @@ def upgrade() -> None:
         sa.Column("submission", sa.Integer(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("role", sa.String(length=32), nullable=False),
+        sa.Column("level", sa.String(length=16), nullable=False),
+        sa.Column("mode", sa.String(length=8), nullable=False),
+        sa.Column("role", sa.String(length=32), nullable=True),
         sa.Column("organization_id", sa.Uuid(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("policy_version", sa.String(length=64), nullable=False),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("sla_working_days", sa.Integer(), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("escalate_after_working_days", sa.Integer(), nullable=True),
+        sa.Column("escalated_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("on_timeout", sa.String(length=16), nullable=False),
         sa.CheckConstraint(
-            "state IN ('waiting', 'open', 'approve', 'reject', 'return', 'cancelled')",
+            "level IN ('unit', 'district', 'city', 'technical', 'parent', 'person')",
+            name=op.f("ck_approval_stages_level_known"),
+        ),
+        sa.CheckConstraint("mode IN ('any', 'all')", name=op.f("ck_approval_stages_mode_known")),
+        sa.CheckConstraint(
+            "on_timeout IN ('none', 'escalate', 'return')", name=op.f("ck_approval_stages_on_timeout_known")
+        ),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'open', 'approve', 'reject', 'return', 'change', 'cancelled')",
             name=op.f("ck_approval_stages_state_known"),
         ),
         sa.ForeignKeyConstraint(
@@ -801,7 +974,43 @@ def upgrade() -> None:
     with op.batch_alter_table("approval_stages", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_approval_stages_organization_id"), ["organization_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_approval_stages_request_id"), ["request_id"], unique=False)
+        batch_op.create_index("ix_approval_stages_state_due_at", ["state", "due_at"], unique=False)
 
+    op.create_table(
+        "attachments",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("author_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("media_type", sa.String(length=100), nullable=False),
+        sa.Column("size_bytes", sa.Integer(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["author_id"], ["users.id"], name=op.f("fk_attachments_author_id")),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_attachments_request_id")),
+        sa.ForeignKeyConstraint(["sha256"], ["attachment_contents.sha256"], name=op.f("fk_attachments_sha256")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_attachments")),
+    )
+    with op.batch_alter_table("attachments", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_attachments_request_id"), ["request_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_attachments_sha256"), ["sha256"], unique=False)
+
+    op.create_table(
+        "delivery_attempts",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("delivery_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("is_sent", sa.Boolean(), nullable=False),
+        sa.Column("duration_ms", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("message", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["delivery_id"], ["deliveries.id"], name=op.f("fk_delivery_attempts_delivery_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_attempts")),
+        sa.UniqueConstraint("delivery_id", "number", name=op.f("uq_delivery_attempts_delivery_id_number")),
+    )
     op.create_table(
         "playbook_runs",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -833,6 +1042,21 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_playbook_runs_request_id"), ["request_id"], unique=False)
 
     op.create_table(
+        "request_comments",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("author_id", sa.Uuid(), nullable=False),
+        sa.Column("text", sa.String(length=2000), nullable=False),
+        sa.Column("is_internal", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["author_id"], ["users.id"], name=op.f("fk_request_comments_author_id")),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_request_comments_request_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_request_comments")),
+    )
+    with op.batch_alter_table("request_comments", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_request_comments_request_id"), ["request_id"], unique=False)
+
+    op.create_table(
         "request_events",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
@@ -850,6 +1074,20 @@ def upgrade() -> None:
     with op.batch_alter_table("request_events", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_request_events_request_id"), ["request_id"], unique=False)
 
+    op.create_table(
+        "request_feedback",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("author_id", sa.Uuid(), nullable=False),
+        sa.Column("score", sa.Integer(), nullable=False),
+        sa.Column("comment", sa.String(length=1000), nullable=False),
+        sa.CheckConstraint("score BETWEEN 1 AND 5", name=op.f("ck_request_feedback_score_range")),
+        sa.ForeignKeyConstraint(["author_id"], ["users.id"], name=op.f("fk_request_feedback_author_id")),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_request_feedback_request_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_request_feedback")),
+        sa.UniqueConstraint("request_id", name=op.f("uq_request_feedback_request_id")),
+    )
     op.create_table(
         "servers",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -910,6 +1148,10 @@ def upgrade() -> None:
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("intended_power", sa.String(length=16), nullable=True),
         sa.Column("intended_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("frozen_by", sa.String(length=16), nullable=True),
+        sa.Column("frozen_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("resizing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("resized_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_confirmed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("resource_type", sa.String(length=16), nullable=False),
         sa.Column("counts_quota", sa.Boolean(), nullable=False),
@@ -923,6 +1165,7 @@ def upgrade() -> None:
             name=op.f("ck_servers_cpu_family_known"),
         ),
         sa.CheckConstraint("env IN ('prd', 'tst', 'dev', 'dr')", name=op.f("ck_servers_env_known")),
+        sa.CheckConstraint("frozen_by IN ('request', 'lease')", name=op.f("ck_servers_frozen_by_known")),
         sa.CheckConstraint(
             "phase IN ('requested', 'placed', 'creating', 'configuring', 'active', 'suspended', 'retiring', 'retired', 'failed')",
             name=op.f("ck_servers_phase_known"),
@@ -1102,30 +1345,29 @@ def upgrade() -> None:
         )
 
     op.create_table(
-        "approvals",
+        "approval_seats",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("request_id", sa.Uuid(), nullable=False),
-        sa.Column("requester_id", sa.Uuid(), nullable=False),
         sa.Column("stage_id", sa.Uuid(), nullable=False),
-        sa.Column("decider_id", sa.Uuid(), nullable=False),
-        sa.Column("decision", sa.String(length=16), nullable=False),
-        sa.Column("comment", sa.String(length=500), nullable=False),
-        sa.CheckConstraint("decision IN ('approve', 'reject', 'return')", name=op.f("ck_approvals_decision_known")),
-        sa.CheckConstraint("decider_id <> requester_id", name=op.f("ck_approvals_not_own_request")),
-        sa.ForeignKeyConstraint(["decider_id"], ["users.id"], name=op.f("fk_approvals_decider_id")),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("role", sa.String(length=32), nullable=True),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("person_id", sa.Uuid(), nullable=True),
+        sa.Column("stands_for_id", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("(role IS NULL) <> (person_id IS NULL)", name=op.f("ck_approval_seats_role_or_person")),
         sa.ForeignKeyConstraint(
-            ["request_id", "requester_id"],
-            ["resource_requests.id", "resource_requests.requester_id"],
-            name=op.f("fk_approvals_request_id_requester_id"),
+            ["organization_id"], ["organizations.id"], name=op.f("fk_approval_seats_organization_id")
         ),
-        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_approvals_request_id")),
-        sa.ForeignKeyConstraint(["stage_id"], ["approval_stages.id"], name=op.f("fk_approvals_stage_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_approvals")),
-        sa.UniqueConstraint("stage_id", "decider_id", name=op.f("uq_approvals_stage_id_decider_id")),
+        sa.ForeignKeyConstraint(["person_id"], ["users.id"], name=op.f("fk_approval_seats_person_id")),
+        sa.ForeignKeyConstraint(["stage_id"], ["approval_stages.id"], name=op.f("fk_approval_seats_stage_id")),
+        sa.ForeignKeyConstraint(["stands_for_id"], ["approval_seats.id"], name=op.f("fk_approval_seats_stands_for_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_approval_seats")),
+        sa.UniqueConstraint("stage_id", "position", name=op.f("uq_approval_seats_stage_id_position")),
     )
-    with op.batch_alter_table("approvals", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_approvals_request_id"), ["request_id"], unique=False)
+    with op.batch_alter_table("approval_seats", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_approval_seats_organization_id"), ["organization_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_approval_seats_person_id"), ["person_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_approval_seats_role"), ["role"], unique=False)
 
     op.create_table(
         "deletion_certificates",
@@ -1210,6 +1452,20 @@ def upgrade() -> None:
             sqlite_where=sa.text("closed_at IS NULL"),
             postgresql_where=sa.text("closed_at IS NULL"),
         )
+
+    op.create_table(
+        "lease_reminders",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("server_id", sa.Uuid(), nullable=False),
+        sa.Column("lease_end", sa.Date(), nullable=False),
+        sa.Column("days", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_lease_reminders_server_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_lease_reminders")),
+        sa.UniqueConstraint("server_id", "lease_end", "days", name=op.f("uq_lease_reminders_server_id_lease_end_days")),
+    )
+    with op.batch_alter_table("lease_reminders", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_lease_reminders_server_id"), ["server_id"], unique=False)
 
     op.create_table(
         "observed_servers",
@@ -1354,6 +1610,49 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_public_ips_server_id"), ["server_id"], unique=False)
 
     op.create_table(
+        "server_changes",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("server_id", sa.Uuid(), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=True),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("reservation_id", sa.Uuid(), nullable=True),
+        sa.Column("wanted", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("before", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("failure", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("begun_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('resize', 'renew', 'freeze', 'unfreeze')", name=op.f("ck_server_changes_kind_known")
+        ),
+        sa.CheckConstraint("state IN ('asked', 'doing', 'done', 'failed')", name=op.f("ck_server_changes_state_known")),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_server_changes_request_id")),
+        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_server_changes_server_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_server_changes")),
+    )
+    with op.batch_alter_table("server_changes", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_server_changes_request_id"), ["request_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_server_changes_server_id"), ["server_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_server_changes_state"), ["state"], unique=False)
+        batch_op.create_index(
+            "uq_server_changes_lease",
+            ["server_id"],
+            unique=True,
+            sqlite_where=sa.text("state IN ('asked', 'doing') AND request_id IS NULL"),
+            postgresql_where=sa.text("state IN ('asked', 'doing') AND request_id IS NULL"),
+        )
+        batch_op.create_index(
+            "uq_server_changes_open",
+            ["server_id"],
+            unique=True,
+            sqlite_where=sa.text("state IN ('asked', 'doing') AND request_id IS NOT NULL"),
+            postgresql_where=sa.text("state IN ('asked', 'doing') AND request_id IS NOT NULL"),
+        )
+
+    op.create_table(
         "server_versions",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("server_id", sa.Uuid(), nullable=False),
@@ -1461,6 +1760,54 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_volumes_zone_id"), ["zone_id"], unique=False)
 
     op.create_table(
+        "approvals",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("submission", sa.Integer(), nullable=False),
+        sa.Column("requester_id", sa.Uuid(), nullable=False),
+        sa.Column("stage_id", sa.Uuid(), nullable=False),
+        sa.Column("seat_id", sa.Uuid(), nullable=False),
+        sa.Column("decider_id", sa.Uuid(), nullable=False),
+        sa.Column("on_behalf_of_id", sa.Uuid(), nullable=True),
+        sa.Column("decision", sa.String(length=16), nullable=False),
+        sa.Column("comment", sa.String(length=500), nullable=False),
+        sa.Column("policy_version", sa.String(length=64), nullable=False),
+        sa.CheckConstraint(
+            "decision IN ('approve', 'reject', 'return', 'change')", name=op.f("ck_approvals_decision_known")
+        ),
+        sa.CheckConstraint("decider_id <> requester_id", name=op.f("ck_approvals_not_own_request")),
+        sa.CheckConstraint(
+            "on_behalf_of_id IS NULL OR (on_behalf_of_id <> requester_id AND on_behalf_of_id <> decider_id)",
+            name=op.f("ck_approvals_not_for_the_requester"),
+        ),
+        sa.ForeignKeyConstraint(["decider_id"], ["users.id"], name=op.f("fk_approvals_decider_id")),
+        sa.ForeignKeyConstraint(["on_behalf_of_id"], ["users.id"], name=op.f("fk_approvals_on_behalf_of_id")),
+        sa.ForeignKeyConstraint(
+            ["request_id", "requester_id"],
+            ["resource_requests.id", "resource_requests.requester_id"],
+            name=op.f("fk_approvals_request_id_requester_id"),
+        ),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_approvals_request_id")),
+        sa.ForeignKeyConstraint(["seat_id"], ["approval_seats.id"], name=op.f("fk_approvals_seat_id")),
+        sa.ForeignKeyConstraint(["stage_id"], ["approval_stages.id"], name=op.f("fk_approvals_stage_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_approvals")),
+        sa.UniqueConstraint(
+            "request_id", "submission", "decider_id", name=op.f("uq_approvals_request_id_submission_decider_id")
+        ),
+        sa.UniqueConstraint(
+            "request_id",
+            "submission",
+            "on_behalf_of_id",
+            name=op.f("uq_approvals_request_id_submission_on_behalf_of_id"),
+        ),
+        sa.UniqueConstraint("seat_id", name=op.f("uq_approvals_seat_id")),
+    )
+    with op.batch_alter_table("approvals", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_approvals_request_id"), ["request_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_approvals_stage_id"), ["stage_id"], unique=False)
+
+    op.create_table(
         "certificate_items",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -1489,3 +1836,39 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("certificate_items", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_certificate_items_certificate_id"), ["certificate_id"], unique=False)
+
+    op.create_table(
+        "request_changes",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("submission", sa.Integer(), nullable=False),
+        sa.Column("stage_id", sa.Uuid(), nullable=False),
+        sa.Column("seat_id", sa.Uuid(), nullable=False),
+        sa.Column("proposer_id", sa.Uuid(), nullable=False),
+        sa.Column("on_behalf_of_id", sa.Uuid(), nullable=True),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("comment", sa.String(length=500), nullable=False),
+        sa.Column("before", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("after", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("answer", sa.String(length=500), nullable=False),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('proposed', 'confirmed', 'declined', 'dropped')", name=op.f("ck_request_changes_state_known")
+        ),
+        sa.ForeignKeyConstraint(["on_behalf_of_id"], ["users.id"], name=op.f("fk_request_changes_on_behalf_of_id")),
+        sa.ForeignKeyConstraint(["proposer_id"], ["users.id"], name=op.f("fk_request_changes_proposer_id")),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_request_changes_request_id")),
+        sa.ForeignKeyConstraint(["seat_id"], ["approval_seats.id"], name=op.f("fk_request_changes_seat_id")),
+        sa.ForeignKeyConstraint(["stage_id"], ["approval_stages.id"], name=op.f("fk_request_changes_stage_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_request_changes")),
+    )
+    with op.batch_alter_table("request_changes", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_request_changes_request_id"), ["request_id"], unique=False)
+        batch_op.create_index(
+            "uq_request_changes_one_proposed",
+            ["request_id"],
+            unique=True,
+            sqlite_where=sa.text("state = 'proposed'"),
+            postgresql_where=sa.text("state = 'proposed'"),
+        )
