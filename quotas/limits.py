@@ -67,12 +67,28 @@ def set_limits(
         before = level.balances.get(key, EMPTY).limit
         if before != after:
             changes.append(LimitChange(key, before, after))
-    movement_id = new_id()
+    change_limits(session, level, changes, new_id(), reason=reason, basis_no=basis_no, actor=actor)
+    return changes
+
+
+def change_limits(
+    session: Session,
+    level: Level,
+    changes: list[LimitChange],
+    movement_id: UUID,
+    *,
+    reason: str,
+    basis_no: str | None,
+    actor: str,
+) -> None:
+    """Write what was decided on one account's limits, and remember why. The tree is locked, `level` read after that.
+
+    Several accounts may share one `movement_id`: a transfer is one movement.
+    """
     _count_from_now(session, level, [change.key for change in changes if change.key not in level.balances], movement_id)
     for change in changes:
-        _write(session, account_id, change, movement_id)
-    _remember(session, account_id, changes, movement_id, reason=reason, basis_no=basis_no, actor=actor)
-    return changes
+        _write(session, level.account_id, change, movement_id)
+    _remember(session, level.account_id, changes, movement_id, reason=reason, basis_no=basis_no, actor=actor)
 
 
 def _checked(limits: Mapping[str, int | None]) -> dict[Key, int | None]:
