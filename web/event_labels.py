@@ -42,6 +42,8 @@ EVENTS: Mapping[str, str] = {
     Event.QUOTA_SET: N_("Set quota"),
     Event.QUOTA_VERIFY: N_("Verify quota"),
     Event.AUDIT_VERIFY: N_("Verify the audit log"),
+    Event.NOTICE_CHANGE: N_("Change what one is told of"),
+    Event.NOTICE_REPLAY: N_("Send a notice again"),
     Event.REQUEST_SAVE: N_("Save request"),
     Event.REQUEST_SUBMIT: N_("Submit request"),
     Event.REQUEST_WITHDRAW: N_("Withdraw request"),

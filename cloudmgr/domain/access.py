@@ -63,6 +63,8 @@ class Action(StrEnum):
     INVENTORY_EXPORT = "inventory.export"
     INVENTORY_IMPORT = "inventory.import"
     EXPORTS_READ = "exports.read"
+    FREEZE_WRITE = "freeze.write"
+    DELIVERY_MANAGE = "delivery.manage"
 
 
 _COMMON = frozenset({Action.CATALOGUE_READ, Action.ORGANIZATION_READ, Action.AUDIT_READ_OWN, Action.PLAYBOOK_READ})
@@ -85,7 +87,7 @@ ROLE_ACTIONS: Mapping[Role, frozenset[Action]] = {
         Action.FINDING_DECIDE,
         Action.INVENTORY_IMPORT,
     },
-    Role.QUOTA_ADMIN: _READ_OWN | {Action.QUOTA_WRITE, Action.CAPACITY_READ, Action.INVENTORY_IMPORT},
+    Role.QUOTA_ADMIN: _READ_OWN | {Action.QUOTA_WRITE, Action.FREEZE_WRITE, Action.CAPACITY_READ, Action.INVENTORY_IMPORT},
     Role.CITY_APPROVER: _READ_OWN | {Action.REQUEST_DECIDE, Action.CAPACITY_READ, Action.PERSONAL_READ},
     Role.TECHNICAL_APPROVER: _READ_OWN
     | {
@@ -98,6 +100,8 @@ ROLE_ACTIONS: Mapping[Role, frozenset[Action]] = {
     Role.SYSTEM_ADMIN: _READ_OWN
     | {
         Action.CATALOGUE_WRITE,
+        Action.FREEZE_WRITE,
+        Action.DELIVERY_MANAGE,
         Action.CAPACITY_READ,
         Action.SERVER_POWER,
         Action.PLAYBOOK_RUN,

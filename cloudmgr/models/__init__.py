@@ -24,7 +24,10 @@ from cloudmgr.models.catalogue import (
     ZoneNetworkZone,
 )
 from cloudmgr.models.certificates import CertificateItem, DeletionCertificate
+from cloudmgr.models.change_freezes import ChangeFreeze, HeldRequest
+from cloudmgr.models.deadlines import StageMark
 from cloudmgr.models.discovery import Finding, ObservedAddress, ObservedImage, ObservedServer, SyncRun
+from cloudmgr.models.emergencies import EmergencyOrder
 from cloudmgr.models.notices import Delivery, DeliveryAttempt, Happening, Notice, NoticeAddress, NoticePreference
 from cloudmgr.models.openings import PortOpening, PublicIp
 from cloudmgr.models.organizations import Organization, Project, ProjectCredential, ProjectSshKey
@@ -55,15 +58,18 @@ __all__ = [
     "Backend",
     "BackendShare",
     "CertificateItem",
+    "ChangeFreeze",
     "DeletionCertificate",
     "Delivery",
     "DeliveryAttempt",
     "Deputy",
+    "EmergencyOrder",
     "Export",
     "Fact",
     "Finding",
     "Flavor",
     "Happening",
+    "HeldRequest",
     "IdempotencyKey",
     "Image",
     "ImageVariant",
@@ -98,6 +104,7 @@ __all__ = [
     "ServerChange",
     "ServerVersion",
     "Snapshot",
+    "StageMark",
     "Subnet",
     "SyncRun",
     "User",

@@ -57,7 +57,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=500), nullable=False),
         sa.Column("detail", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.CheckConstraint(
-            "event IN ('session.login', 'session.logout', 'session.expire', 'access.deny', 'user.password', 'user.create', 'user.update', 'user.lock', 'user.unlock', 'role.grant', 'role.revoke', 'organization.create', 'organization.update', 'project.create', 'project.update', 'ssh_key.add', 'ssh_key.remove', 'flavor.write', 'image.write', 'backend.write', 'backend.check', 'backend.sync', 'backend.away', 'backend.back', 'finding.alarm', 'finding.decide', 'finding.restore', 'zone.write', 'network.write', 'address.write', 'ports.write', 'public_ip.assign', 'public_ip.release', 'quota.set', 'quota.verify', 'audit.verify', 'notice.change', 'notice.replay', 'request.save', 'request.submit', 'request.withdraw', 'request.approve', 'request.return', 'request.reject', 'request.retry', 'request.fulfil', 'vm.place', 'vm.create', 'vm.activate', 'vm.fail', 'vm.start', 'vm.stop', 'vm.reboot', 'vm.retire', 'vm.delete', 'volume.create', 'volume.attach', 'volume.detach', 'volume.delete', 'snapshot.create', 'snapshot.revert', 'snapshot.delete', 'certificate.issue', 'certificate.check', 'playbook.start', 'playbook.finish', 'inventory.export', 'inventory.import', 'inventory.open', 'inventory.enter', 'inventory.change', 'inventory.confirm', 'inventory.retire', 'inventory.reveal', 'export.read', 'system.start', 'system.stop', 'system.init', 'system.apply', 'system.backup', 'system.restore', 'system.retention')",
+            "event IN ('session.login', 'session.logout', 'session.expire', 'access.deny', 'user.password', 'user.create', 'user.update', 'user.lock', 'user.unlock', 'role.grant', 'role.revoke', 'organization.create', 'organization.update', 'project.create', 'project.update', 'ssh_key.add', 'ssh_key.remove', 'flavor.write', 'image.write', 'backend.write', 'backend.check', 'backend.sync', 'backend.away', 'backend.back', 'finding.alarm', 'finding.decide', 'finding.restore', 'zone.write', 'network.write', 'address.write', 'ports.write', 'public_ip.assign', 'public_ip.release', 'quota.set', 'quota.verify', 'audit.verify', 'notice.change', 'notice.replay', 'request.save', 'request.submit', 'request.withdraw', 'request.approve', 'request.return', 'request.reject', 'request.retry', 'request.fulfil', 'request.urge', 'request.escalate', 'emergency.begin', 'emergency.approve', 'emergency.reject', 'emergency.overdue', 'change_freeze.make', 'change_freeze.lift', 'vm.place', 'vm.create', 'vm.activate', 'vm.fail', 'vm.start', 'vm.stop', 'vm.reboot', 'vm.retire', 'vm.delete', 'volume.create', 'volume.attach', 'volume.detach', 'volume.delete', 'snapshot.create', 'snapshot.revert', 'snapshot.delete', 'certificate.issue', 'certificate.check', 'playbook.start', 'playbook.finish', 'inventory.export', 'inventory.import', 'inventory.open', 'inventory.enter', 'inventory.change', 'inventory.confirm', 'inventory.retire', 'inventory.reveal', 'export.read', 'system.start', 'system.stop', 'system.init', 'system.apply', 'system.backup', 'system.restore', 'system.retention')",
             name=op.f("ck_audit_events_event_known"),
         ),
         sa.CheckConstraint("outcome IN ('success', 'denied', 'failure')", name=op.f("ck_audit_events_outcome_known")),
@@ -403,6 +403,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_backends")),
         sa.UniqueConstraint("name", name=op.f("uq_backends_name")),
     )
+    op.create_table(
+        "change_freezes",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("starts_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("reason", sa.String(length=500), nullable=False),
+        sa.Column("made_by", sa.String(length=100), nullable=False),
+        sa.Column("lifted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lifted_by", sa.String(length=100), nullable=False),
+        sa.CheckConstraint("ends_at > starts_at", name=op.f("ck_change_freezes_begins_before_it_ends")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_change_freezes_organization_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_change_freezes")),
+    )
+    with op.batch_alter_table("change_freezes", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_change_freezes_ends_at"), ["ends_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_change_freezes_organization_id"), ["organization_id"], unique=False)
+
     op.create_table(
         "projects",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -775,6 +796,7 @@ def upgrade() -> None:
         sa.Column("submission", sa.Integer(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("is_emergency", sa.Boolean(), nullable=False),
         sa.Column("submitted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
@@ -1011,6 +1033,56 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_attempts")),
         sa.UniqueConstraint("delivery_id", "number", name=op.f("uq_delivery_attempts_delivery_id_number")),
     )
+    op.create_table(
+        "emergency_orders",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("reason", sa.String(length=500), nullable=False),
+        sa.Column("amounts", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("approve_by", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("flagged_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("proposal_id", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("state IN ('open', 'approved', 'rejected')", name=op.f("ck_emergency_orders_state_known")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_emergency_orders_organization_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["proposal_id"], ["resource_requests.id"], name=op.f("fk_emergency_orders_proposal_id")
+        ),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_emergency_orders_request_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_emergency_orders")),
+        sa.UniqueConstraint("request_id", name=op.f("uq_emergency_orders_request_id")),
+    )
+    with op.batch_alter_table("emergency_orders", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_emergency_orders_organization_id"), ["organization_id"], unique=False)
+        batch_op.create_index("ix_emergency_orders_state", ["state", "approve_by"], unique=False)
+
+    op.create_table(
+        "held_requests",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("freeze_id", sa.Uuid(), nullable=False),
+        sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["freeze_id"], ["change_freezes.id"], name=op.f("fk_held_requests_freeze_id")),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_held_requests_request_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_held_requests")),
+        sa.UniqueConstraint("request_id", "attempt", name=op.f("uq_held_requests_request_id_attempt")),
+    )
+    with op.batch_alter_table("held_requests", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_held_requests_waiting",
+            ["request_id"],
+            unique=False,
+            sqlite_where=sa.text("released_at IS NULL"),
+            postgresql_where=sa.text("released_at IS NULL"),
+        )
+
     op.create_table(
         "playbook_runs",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1706,6 +1778,20 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_snapshots_request_id"), ["request_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_snapshots_server_id"), ["server_id"], unique=False)
 
+    op.create_table(
+        "stage_marks",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("stage_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("key", sa.String(length=32), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('reminder', 'overdue', 'escalation', 'timeout', 'urge')", name=op.f("ck_stage_marks_kind_known")
+        ),
+        sa.ForeignKeyConstraint(["stage_id"], ["approval_stages.id"], name=op.f("fk_stage_marks_stage_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_stage_marks")),
+        sa.UniqueConstraint("stage_id", "kind", "key", name=op.f("uq_stage_marks_stage_id_kind_key")),
+    )
     op.create_table(
         "volumes",
         sa.Column("id", sa.Uuid(), nullable=False),
