@@ -56,6 +56,8 @@ class WorkerSection(Section):
     """How often changes are asked of a backend that can tell them; 0: never."""
     sync_timeout_s: float = Field(default=300, ge=0.1)
     """Longest reading of one backend's servers."""
+    deadlines_interval_s: float = Field(default=60, ge=1, le=3600)
+    """How often is looked for reminders, overdue stages and change freezes that have ended."""
     retire_recheck_s: float = Field(default=60, ge=0.05)
     """How soon a retirement that waits is taken up again; twice as late each time, an hour at most."""
     playbook_timeout_s: float = Field(default=3600, ge=10)
@@ -94,6 +96,21 @@ class Policy(Section):
     audit_retention_days: int = Field(default=400, ge=190)
     """Audit events are kept at least this long; nothing here deletes them."""
     prefer_xinchuang: bool = True
+    holidays_file: Path | None = None
+    """Days off and exchanged working days; a year in it stands instead of the packaged one."""
+    working_hours: tuple[str, ...] = ("09:00-12:00", "13:30-17:30")
+    reminder_working_days: tuple[int, ...] = (1,)
+    """So many working days before a stage is due, those who decide are reminded."""
+    timeout_working_days: int = Field(default=10, ge=1, le=250)
+    """So many working days after a stage was due, what the approval policy says of its timeout is done."""
+    emergency_allowance: Mapping[str, int] = Field(
+        default_factory=lambda: {"servers": 16, "vcpus": 64, "memory_mib": 262144}
+    )
+    """What a district's emergency orders may take before they are approved, by quota key."""
+    emergency_days: int = Field(default=3, ge=1, le=60)
+    """Within so many working days an emergency order must be approved."""
+    change_freeze_kinds: tuple[str, ...] = ("retire", "resize", "volume", "snapshot", "ports", "public_ip", "freeze")
+    """Kinds of request that wait while a change freeze holds."""
 
 
 class Log(Section):

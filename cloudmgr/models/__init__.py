@@ -1,6 +1,7 @@
 """SQLModel tables and their constraints: no queries. Importing this registers every table on SQLModel.metadata."""
 
 import quotas.tables
+import quotas.timed_tables
 from cloudmgr.models.addresses import Address, AddressRange, Subnet
 from cloudmgr.models.approvals import (
     Approval,
