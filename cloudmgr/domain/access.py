@@ -87,7 +87,8 @@ ROLE_ACTIONS: Mapping[Role, frozenset[Action]] = {
         Action.FINDING_DECIDE,
         Action.INVENTORY_IMPORT,
     },
-    Role.QUOTA_ADMIN: _READ_OWN | {Action.QUOTA_WRITE, Action.FREEZE_WRITE, Action.CAPACITY_READ, Action.INVENTORY_IMPORT},
+    Role.QUOTA_ADMIN: _READ_OWN
+    | {Action.QUOTA_WRITE, Action.FREEZE_WRITE, Action.CAPACITY_READ, Action.INVENTORY_IMPORT},
     Role.CITY_APPROVER: _READ_OWN | {Action.REQUEST_DECIDE, Action.CAPACITY_READ, Action.PERSONAL_READ},
     Role.TECHNICAL_APPROVER: _READ_OWN
     | {
