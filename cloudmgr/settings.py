@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from cloudmgr.domain.notices import NoticeEvent
 
 
 class Section(BaseModel):
@@ -60,6 +62,8 @@ class WorkerSection(Section):
     """How often is looked for reminders, overdue stages and change freezes that have ended."""
     retire_recheck_s: float = Field(default=60, ge=0.05)
     """How soon a retirement that waits is taken up again; twice as late each time, an hour at most."""
+    prover_interval_s: float = Field(default=300, ge=0)
+    """How often the quota ledger is recounted; 0: only when somebody asks."""
     playbook_timeout_s: float = Field(default=3600, ge=10)
     ansible_command_prefix: tuple[str, ...] = ()
     """Put before ansible-playbook, e.g. to enter a network namespace."""
@@ -113,6 +117,47 @@ class Policy(Section):
     """Kinds of request that wait while a change freeze holds."""
 
 
+class Mail(Section):
+    """Without `host` nobody is told by e-mail."""
+
+    host: str | None = None
+    port: int = Field(default=587, ge=1, le=65535)
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    ca_file: Path | None = None
+    """Certificates to believe instead of the system's."""
+    sender: str = "cloudmgr@localhost"
+    user: str | None = None
+    password_file: Path | None = None
+    timeout_s: float = Field(default=20, ge=0.1, le=120)
+
+
+class Notices(Section):
+    console_url: str = ""
+    """Put before the links in e-mail and webhooks, e.g. https://cloud.example.gov.cn"""
+    spread_interval_s: float = Field(default=2, ge=0.05, le=60)
+    """How often is looked for what to tell, and for deliveries that are due."""
+    first_retry_s: float = Field(default=30, ge=0.05)
+    most_retry_s: float = Field(default=3600, ge=0.05)
+    """Between two tries at most; each wait is twice the one before."""
+    give_up_hours: float = Field(default=24, gt=0, le=24 * 14)
+    retention_days: int = Field(default=400, ge=1)
+
+
+class Webhook(Section):
+    """One receiver of signed messages."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    url: str = Field(pattern=r"^https?://[^\s@]+$", max_length=2000)
+    secret_file: Path
+    """At least 32 bytes; the key of the signature."""
+    events: tuple[NoticeEvent, ...] = ()
+    """Which happenings it is told; none: all."""
+    networks: tuple[IPvAnyNetwork, ...] = ()
+    """Networks that are not public and to which its name may resolve all the same."""
+    ca_file: Path | None = None
+    timeout_s: float = Field(default=15, ge=0.1, le=120)
+
+
 class Log(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["json", "text"] = "json"
@@ -132,6 +177,9 @@ class Settings(BaseSettings):
     security: Security = Security()
     policy: Policy = Policy()
     log: Log = Log()
+    mail: Mail = Mail()
+    notices: Notices = Notices()
+    webhooks: tuple[Webhook, ...] = ()
     backends: tuple[Mapping[str, Any], ...] = ()
     playbooks_dirs: tuple[Path, ...] = ()
     """Further folders with catalog/*.yml beside the built-in playbooks."""

@@ -27,7 +27,7 @@ from cloudmgr.domain.findings import SyncKind
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Backend
 from cloudmgr.models import Worker as WorkerRow
-from cloudmgr.services import audit, audit_verification, certificates, maintenance
+from cloudmgr.services import audit, audit_verification, certificates, deliveries, maintenance, quota_proofs
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
 from cloudmgr.worker_listener import Listener
@@ -49,6 +49,8 @@ SWEEP_S = 3600.0
 OPENINGS_S = 600.0
 """How often is looked for openings whose last day is past; each is tried once an hour."""
 VERIFY_S = 24 * 3600.0
+PROVER_LOOK_S = 10.0
+"""How often is looked whether a new period of the quota ledger's recount has begun."""
 FIRST_S = {"_sweep": 60.0, "_verify_log": 120.0}
 """What need not run at the start is first done so long after it."""
 EXIT_CANNOT_BEGIN = 75
@@ -181,7 +183,10 @@ class Worker:
             (self._end_openings, OPENINGS_S),
             (self._verify_log, VERIFY_S),
             (self._take_up_retirements, self.settings.worker.retire_recheck_s),
+            (self._tell, self.settings.notices.spread_interval_s),
         ]
+        if self.settings.worker.prover_interval_s:
+            rounds.append((self._recount_quotas, min(PROVER_LOOK_S, self.settings.worker.prover_interval_s)))
         if self._reaper is not None:
             rounds += [(self._reaper.prove_alive, BEAT_S), (self._reaper.reap, REAP_S)]
         due = {deed: time.monotonic() + FIRST_S.get(deed.__name__, every) for deed, every in rounds}
@@ -253,6 +258,17 @@ class Worker:
         with self._transaction() as session:
             certificates.take_up_due(session, timedelta(seconds=self.settings.worker.retire_recheck_s))
 
+    def _tell(self) -> None:
+        """Spread what happened to inboxes and deliveries, and begin deliveries that are due."""
+        if self._engine is None:
+            return
+        with new_session(self._engine) as session:  # nearly always there is nothing, and a look takes no lock
+            if not deliveries.has_work(session):
+                return
+        with self._transaction() as session:
+            deliveries.spread(session, self.settings)
+            deliveries.take_up_due(session)
+
     def _schedule_looks(self) -> None:
         """Enqueue the looks of the present period; workers that do so at the same time enqueue them once."""
         names = [str(section["name"]) for section in self.settings.backends]
@@ -271,6 +287,11 @@ class Worker:
             with self._transaction() as session:
                 done = discover.schedule(session, wanted)
             self._scheduled |= done
+
+    def _recount_quotas(self) -> None:
+        """Have the recount of the present period enqueued, once for all workers."""
+        with self._transaction() as session:
+            quota_proofs.schedule(session, self.settings.worker.prover_interval_s)
 
     def _end_openings(self) -> None:
         """Have openings closed whose last day is past, and public addresses given back that could not be before."""

@@ -19,6 +19,9 @@ SERVERS = "servers"
 LOOKS = "looks"
 """Queue of looks at backends: apart, so that a slow cloud never takes the place of a server that is being built."""
 
+NOTICES = "notices"
+"""Queue of e-mail and webhooks: apart, so that a slow mail server holds up nothing else."""
+
 WORKFLOWS = {
     "fulfil_request": REQUESTS,
     "provision_server": SERVERS,
@@ -37,7 +40,9 @@ WORKFLOWS = {
     "assign_public_ip": SERVERS,
     "release_public_ip": SERVERS,
     "sync_backend": LOOKS,
+    "verify_quotas": LOOKS,
     "restore_server": SERVERS,
+    "deliver_notice": NOTICES,
 }
 """Every workflow that may be enqueued by name, and its queue; a guard test holds this equal to the definitions."""
 

@@ -38,9 +38,7 @@ def read(content: bytes) -> list[list[str]]:
         InvalidInput: no workbook, a damaged one, or one too large unpacked.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_UNPACKED:
-                raise InvalidInput(N_("The workbook is too large when unpacked. Send it in parts."))
+        _check_size(content)
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
         try:
             return _lines(book.worksheets[0].iter_rows(values_only=True))
@@ -53,6 +51,12 @@ def read(content: bytes) -> list[list[str]]:
             N_("The file is no workbook that can be read. Save it as .xlsx or CSV (UTF-8) once more."),
             detail=f"{type(error).__name__}: {error}",
         ) from error
+
+
+def _check_size(content: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > MAX_UNPACKED:
+            raise InvalidInput(N_("The workbook is too large when unpacked. Send it in parts."))
 
 
 def _lines(rows: Iterable[Sequence[Any]]) -> list[list[str]]:

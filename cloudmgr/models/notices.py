@@ -110,6 +110,8 @@ class Delivery(Row, table=True):
     state: str = Field(default=DeliveryState.WAITING.value, max_length=16)
     attempts: int = 0
     """How often it was begun; part of the workflow's id."""
+    replayed_after: int = 0
+    """How many tries there had been when it was last replayed by hand: waiting grows from there."""
     next_at: datetime
     """When a waiting one is taken up (again); while a try is under way, when it would be taken for lost."""
     give_up_at: datetime

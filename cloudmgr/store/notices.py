@@ -51,6 +51,13 @@ def take_unspread(session: Session, limit: int) -> list[Happening]:
     return list(session.exec(query.with_for_update(skip_locked=True)))
 
 
+def has_work(session: Session, now: datetime) -> bool:
+    """Whether something is unspread, or a delivery is due."""
+    unspread = select(Happening.id).where(col(Happening.spread_at).is_(None)).limit(1)
+    due = select(Delivery.id).where(Delivery.state == DeliveryState.WAITING, Delivery.next_at <= now).limit(1)
+    return session.exec(unspread).first() is not None or session.exec(due).first() is not None
+
+
 def holders(session: Session, roles: Iterable[tuple[str, uuid.UUID]], at: datetime) -> set[uuid.UUID]:
     """Return who holds one of these roles on one of these organizations, by a grant there or above."""
     found: set[uuid.UUID] = set()

@@ -22,6 +22,7 @@ from cloudmgr.workflows.runtime import Runtime
 VERSION = "1"
 READS: Sequence[str] = ()
 """Older versions whose running work this one can finish."""
+NOTICES_AT_ONCE = 4
 CALM_S = 10.0
 """How often the engine looks after what we do not use: its own queue, timeouts and delays of workflows."""
 
@@ -47,6 +48,7 @@ def start(settings: Settings, executor_id: str, engine: sa.Engine | None = None)
         "max_executor_threads": settings.worker.request_concurrency
         + settings.worker.server_concurrency
         + looks_at_once(settings)
+        + NOTICES_AT_ONCE
         + 16,
         "notification_listener_polling_interval_sec": max(settings.worker.poll_s, 1.0),
         "scheduler_polling_interval_sec": 60.0,
@@ -73,8 +75,9 @@ def start(settings: Settings, executor_id: str, engine: sa.Engine | None = None)
         (queue.REQUESTS, settings.worker.request_concurrency),
         (queue.SERVERS, settings.worker.server_concurrency),
         (queue.LOOKS, looks_at_once(settings)),
+        (queue.NOTICES, NOTICES_AT_ONCE),
     ):
-        poll_s = settings.worker.poll_s * (2 if name == queue.LOOKS else 1)
+        poll_s = settings.worker.poll_s * (2 if name in (queue.LOOKS, queue.NOTICES) else 1)
         DBOS.register_queue(name, worker_concurrency=at_once, polling_interval_sec=poll_s, on_conflict="always_update")
     _remember_queues(instance)
     return installed
@@ -134,7 +137,17 @@ def stop(*, wait_s: int = 0) -> None:
 
 def _define() -> None:
     """Import every workflow, which registers it by name."""
-    from cloudmgr.workflows import discover, fulfil, playbook_runs, power, provision, restore, retire  # noqa: F401, PLC0415 - their import is the deed
+    from cloudmgr.workflows import (  # noqa: F401, PLC0415 - their import is the deed
+        discover,
+        fulfil,
+        notices,
+        playbook_runs,
+        power,
+        provision,
+        quota_proofs,
+        restore,
+        retire,
+    )
 
 
 def adopt(engine: sa.Engine, executor_ids: Sequence[str]) -> int:
