@@ -3,14 +3,26 @@
 Every function takes a session, runs in the caller's transaction and never commits.
 """
 
-from quotas.accounts import Account, ancestors_of, create_account, get_account, rename_account
+from quotas.accounts import Account, ancestors_of, create_account, get_account, lock_tree, rename_account
+from quotas.guarantees import GuaranteeChange, set_guarantees
 from quotas.holdings import HeldPart, PartState, Reservation
 from quotas.keys import DIMENSIONS, PLACEMENT_DIMENSIONS, Key, format_key, parse_key
 from quotas.limits import LimitChange, set_limits
+from quotas.moves import Merge, close_account, merge_accounts, move_account, reopen_account
 from quotas.parts import MAX_AMOUNT, MAX_PARTS, Part
 from quotas.prover import Mismatch, Verification, verify
-from quotas.refusals import Binding, LedgerError, LimitOmitted, QuotaExceeded, RootLimitRequired
+from quotas.refusals import (
+    Binding,
+    GuaranteeRefused,
+    LedgerError,
+    LimitInUse,
+    LimitOmitted,
+    QuotaExceeded,
+    RootLimitRequired,
+)
+from quotas.repair import SourcesDisagree, repair_from_entries
 from quotas.reservations import adopt, get_reservation, place, post, release, reserve, resize, unplace, void
+from quotas.transfers import AccountChange, Transfer, sides, transfer
 from quotas.usage import AccountUsage, Preview, PreviewKey, PreviewLevel, account_usage, preview, tree
 
 __all__ = [
@@ -19,13 +31,18 @@ __all__ = [
     "MAX_PARTS",
     "PLACEMENT_DIMENSIONS",
     "Account",
+    "AccountChange",
     "AccountUsage",
     "Binding",
+    "GuaranteeChange",
+    "GuaranteeRefused",
     "HeldPart",
     "Key",
     "LedgerError",
     "LimitChange",
+    "LimitInUse",
     "LimitOmitted",
+    "Merge",
     "Mismatch",
     "Part",
     "PartState",
@@ -35,23 +52,34 @@ __all__ = [
     "QuotaExceeded",
     "Reservation",
     "RootLimitRequired",
+    "SourcesDisagree",
+    "Transfer",
     "Verification",
     "account_usage",
     "adopt",
     "ancestors_of",
+    "close_account",
     "create_account",
     "format_key",
     "get_account",
     "get_reservation",
+    "lock_tree",
+    "merge_accounts",
+    "move_account",
     "parse_key",
     "place",
     "post",
     "preview",
     "release",
     "rename_account",
+    "reopen_account",
+    "repair_from_entries",
     "reserve",
     "resize",
+    "set_guarantees",
     "set_limits",
+    "sides",
+    "transfer",
     "tree",
     "unplace",
     "verify",

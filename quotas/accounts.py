@@ -9,6 +9,7 @@ from sqlmodel import Session
 from cloudmgr.domain import clock
 from cloudmgr.domain.errors import Conflict, InvalidInput, NotFound
 from cloudmgr.domain.messages import N_
+from quotas.admission import Level
 from quotas.tables import AccountRow, ReservationRow
 
 MAX_DEPTH = 16
@@ -34,7 +35,7 @@ def create_account(session: Session, *, account_id: UUID, parent_id: UUID | None
     Raises:
         NotFound: no such parent.
         InvalidInput: deeper than `MAX_DEPTH`.
-        Conflict: the id stands for another account already.
+        Conflict: the id stands for another account already, or the parent is closed.
     """
     connection = session.connection()
     wanted = Account(account_id, parent_id, code, name)
@@ -45,6 +46,10 @@ def create_account(session: Session, *, account_id: UUID, parent_id: UUID | None
         raise Conflict(N_("Quota account {account} exists already, with another parent, code or name."), account=code)
     root_id = account_id
     if parent_id is not None:
+        lock_tree(session, parent_id)  # the parent may be moving, or closing
+        closed = sa.select(ACCOUNTS.c.name).where(ACCOUNTS.c.id == parent_id, ACCOUNTS.c.closed_at.is_not(None))
+        if above := connection.execute(closed).scalar():
+            raise account_closed(above)
         ancestors = ancestors_of(session, parent_id)
         if len(ancestors) + 1 >= MAX_DEPTH:
             raise InvalidInput(N_("The quota tree may be at most {most} levels deep."), most=MAX_DEPTH)
@@ -135,6 +140,22 @@ def lock_tree(session: Session, account_id: UUID) -> None:
 def lock_tree_of_reservation(session: Session, reservation_id: UUID) -> bool:
     """Lock as `lock_tree` does, by reservation; False when there is no such reservation."""
     return session.connection().execute(_LOCK_BY_RESERVATION, {"locked_reservation": reservation_id}).rowcount == 1
+
+
+def require_open(*levels: Level) -> None:
+    """Refuse what would charge a closed account, or change its limits.
+
+    Raises:
+        Conflict: one of them is closed.
+    """
+    for level in levels:
+        if level.is_closed:
+            raise account_closed(level.name)
+
+
+def account_closed(name: str) -> Conflict:
+    """Return the refusal for an account that takes nothing any more."""
+    return Conflict(N_("The quota account of {account} is closed; nothing can be charged to it."), account=name)
 
 
 def no_such_account(account_id: UUID) -> NotFound:

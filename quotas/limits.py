@@ -11,9 +11,10 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_
-from quotas.accounts import lock_tree
+from quotas.accounts import lock_tree, require_open
 from quotas.admission import EMPTY, Level
 from quotas.books import BALANCES, ENTRIES, open_balances, read_levels
+from quotas.guarantees import require_ceilings
 from quotas.keys import Key, parse_key
 from quotas.parts import check_amount
 from quotas.recount import recounted
@@ -49,15 +50,17 @@ def set_limits(
 
     Raises:
         LimitOmitted: `replace`, and a limit is not named; `errors` lists the keys.
+        GuaranteeRefused: below what is guaranteed to the account, or to those right below it.
         RootLimitRequired: None for a plain key at the root.
         InvalidInput: a malformed or doubled key, an impossible amount, no reason.
-        NotFound: no such account.
+        Conflict: the account is closed. NotFound: no such account.
     """
     wanted = _checked(limits)
     if not reason.strip():
         raise InvalidInput(N_("Say why the limit changes."), field="reason")
     lock_tree(session, account_id)
     level = read_levels(session, account_id)[-1]
+    require_open(level)
     if replace:
         _require_all(level, wanted)
     if level.parent_id is None:
@@ -67,6 +70,7 @@ def set_limits(
         before = level.balances.get(key, EMPTY).limit
         if before != after:
             changes.append(LimitChange(key, before, after))
+    require_ceilings(session, level, {change.key: change.after for change in changes})
     change_limits(session, level, changes, new_id(), reason=reason, basis_no=basis_no, actor=actor)
     return changes
 

@@ -15,7 +15,7 @@ from sqlmodel import Session
 from cloudmgr.domain.errors import Conflict, InvalidInput, NotFound
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_
-from quotas.accounts import lock_tree, lock_tree_of_reservation
+from quotas.accounts import lock_tree, lock_tree_of_reservation, require_open
 from quotas.admission import Charge, Level, bindings, charged, totals
 from quotas.books import ENTRIES, read_levels, write_movement
 from quotas.holdings import (
@@ -48,7 +48,7 @@ def reserve(
 
     Raises:
         QuotaExceeded: some limit has too little left; nothing was written.
-        Conflict: the id holds something else already.
+        Conflict: the id holds something else already, or the account is closed.
         NotFound: no such account. InvalidInput: impossible amounts or dimensions.
     """
     wanted = checked(parts)
@@ -62,6 +62,7 @@ def reserve(
             N_("This reservation holds something else already; use a new one."), detail=f"reservation {reservation_id}"
         )
     levels = read_levels(session, account_id)
+    require_open(levels[-1])
     held = [HeldPart(part.part_id, PartState.PENDING, part.amounts, part.dims, top=part.top) for part in wanted]
     charges = [charge for part in held for charge in _difference(levels, None, part)]
     _admit(levels, charges)
@@ -94,7 +95,7 @@ def adopt(
 
     Raises:
         QuotaExceeded: some limit has too little left, and `above_limits` is not set; nothing was written.
-        Conflict: the id holds something else already.
+        Conflict: the id holds something else already, or the account is closed.
         NotFound: no such account. InvalidInput: impossible amounts or dimensions.
     """
     wanted = checked(parts)
@@ -108,6 +109,7 @@ def adopt(
             N_("This reservation holds something else already; use a new one."), detail=f"reservation {reservation_id}"
         )
     levels = read_levels(session, account_id)
+    require_open(levels[-1])
     held = [HeldPart(part.part_id, PartState.PENDING, part.amounts, part.dims, top=part.top) for part in wanted]
     charges = [charge for part in held for charge in _difference(levels, None, part)]
     passed = _passed(levels, charges)

@@ -7,9 +7,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session
 
-from quotas.accounts import ACCOUNTS, no_such_account
+from quotas.accounts import ACCOUNTS, no_such_account, require_open
 from quotas.admission import EMPTY, Balance, Level, bindings, charged, room
-from quotas.books import BALANCES, read_levels
+from quotas.books import BALANCE_COLUMNS, BALANCES, balance_of, read_levels
 from quotas.keys import Key, stored_key
 from quotas.parts import Part, checked
 from quotas.refusals import Binding, QuotaExceeded
@@ -95,12 +95,13 @@ def preview(session: Session, *, account_id: UUID, parts: Sequence[Part]) -> Pre
     """Return what `reserve` would do now, without locking or writing anything.
 
     Raises:
-        NotFound: no such account. InvalidInput: impossible amounts or dimensions.
+        NotFound: no such account. Conflict: it is closed. InvalidInput: impossible amounts or dimensions.
     """
     wanted = checked(parts)
     levels = read_levels(session, account_id)
     if not levels:
         raise no_such_account(account_id)
+    require_open(levels[-1])
     asked: dict[tuple[UUID, Key], int] = {}
     for part in wanted:
         for at, key, amount in charged(levels, part.amounts, part.dims, part.top):
@@ -193,11 +194,7 @@ def _read_subtree(session: Session, root_id: UUID | None) -> dict[UUID, Level]:
             ACCOUNTS.c.parent_id,
             ACCOUNTS.c.code,
             ACCOUNTS.c.name,
-            BALANCES.c.key,
-            BALANCES.c.limit_amount,
-            BALANCES.c.used,
-            BALANCES.c.reserved,
-            BALANCES.c.overhang,
+            *BALANCE_COLUMNS,
         )
         .select_from(members.join(ACCOUNTS, ACCOUNTS.c.id == members.c.id).outerjoin(BALANCES))
         .order_by(BALANCES.c.key)
@@ -209,5 +206,5 @@ def _read_subtree(session: Session, root_id: UUID | None) -> dict[UUID, Level]:
             balances[row.id] = {}
             nodes[row.id] = Level(row.id, row.parent_id, row.code, row.name, balances[row.id])
         if row.key is not None:
-            balances[row.id][stored_key(row.key)] = Balance(row.limit_amount, row.used, row.reserved, row.overhang)
+            balances[row.id][stored_key(row.key)] = balance_of(row)
     return nodes
