@@ -14,7 +14,7 @@ from sqlmodel import Session
 from cloudmgr.domain import clock
 from cloudmgr.domain.errors import Conflict, InvalidInput
 from cloudmgr.domain.ids import new_id
-from cloudmgr.domain.messages import N_
+from cloudmgr.domain.messages import N_, Message
 from quotas.accounts import ACCOUNTS, MAX_DEPTH, RESERVATIONS, lock_tree, no_such_account, require_open
 from quotas.admission import EMPTY, Charge, Level, bindings, charged
 from quotas.books import read_levels, write_movement
@@ -162,7 +162,10 @@ def close_account(
             N_("{account} still holds {held}; retire or release that first."),
             errors=[{"key": resource, "held": amount} for resource, amount in sorted(held.items())],
             account=level.name,
-            held=", ".join(f"{resource} {amount}" for resource, amount in sorted(held.items())),
+            held=[
+                Message(N_("{amount} {key}"), {"amount": amount, "key": Key(resource).describe()})
+                for resource, amount in sorted(held.items())
+            ],
         )
     changes = _close(session, level, new_id(), reason=reason, basis_no=basis_no, actor=actor)
     return AccountChange(account_id, level.name, changes)
