@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sqlmodel import Session
 
 from cloudmgr.adapters import queue
-from cloudmgr.domain import approval, clock
+from cloudmgr.domain import clock
 from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import Conflict, Forbidden, Hidden, InvalidInput, NotFound
 from cloudmgr.domain.events import Event
@@ -23,7 +23,7 @@ from cloudmgr.domain.phases import (
     require_request_move,
 )
 from cloudmgr.models import Approval, ApprovalStage, Organization, Project, RequestEvent, ResourceRequest, User
-from cloudmgr.services import audit, plans, resolution
+from cloudmgr.services import approval_stages, audit, plans, request_notices, resolution
 from cloudmgr.services.request_inputs import Command, DraftRequest, body_adapter
 from cloudmgr.services.request_kinds import kind_of
 from cloudmgr.services.request_kinds.base import project_of
@@ -154,6 +154,7 @@ def withdraw(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceR
     """Take back one's own request before it is approved; what it held is free again."""
     request, organization = _own(session, actor, request_id)
     require_request_move(RequestPhase(request.phase), RequestPhase.WITHDRAWN)
+    request_notices.withdrawn(session, actor, request, organization)
     give_up(session, request, RequestPhase.WITHDRAWN)
     _audit(session, actor, Event.REQUEST_WITHDRAW, request, organization)
     requests.tell(
@@ -236,7 +237,8 @@ def _submit(session: Session, actor: Actor, request: ResourceRequest, command: C
     request.phase = RequestPhase.IN_REVIEW.value
     requests.add(session, request)
     count = kind.write(session, request, resolved)
-    _open_stages(session, request, resolved.organization)
+    facts = kind.facts(session, request, command, resolved)
+    approval_stages.lay_out(session, request, resolved.organization, facts)
     _audit(session, actor, Event.REQUEST_SUBMIT, request, resolved.organization, **{kind.counted: count})
     requests.tell(
         session,
@@ -245,26 +247,6 @@ def _submit(session: Session, actor: Actor, request: ResourceRequest, command: C
         message=Message(kind.told, {"person": actor.display_name, "number": request.number}),
         dedupe=f"submitted:{request.submission}",
     )
-
-
-def _open_stages(session: Session, request: ResourceRequest, organization: Organization) -> None:
-    district_id = organization.district_id
-    root_id = uuid.UUID(organization.path.split("/")[1])
-    for position, stage in enumerate(approval.stages_for(has_district=district_id is not None), 1):
-        requests.add(
-            session,
-            ApprovalStage(
-                request_id=request.id,
-                submission=request.submission,
-                position=position,
-                name=stage.name,
-                role=stage.role.value,
-                organization_id=district_id if stage.level == "district" and district_id else root_id,
-                state="open" if position == 1 else "waiting",
-                policy_version=approval.POLICY_VERSION,
-                opened_at=clock.now() if position == 1 else None,
-            ),
-        )
 
 
 def list_requests(

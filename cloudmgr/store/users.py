@@ -7,9 +7,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
-from cloudmgr.domain.access import EXCLUSIVE_ROLES, Grant, Role
-from cloudmgr.models import Organization, RoleGrant, User
+from cloudmgr.domain import clock
+from cloudmgr.domain.access import EXCLUSIVE_ROLES, ROLE_ACTIONS, Action, Grant, Role
+from cloudmgr.models import Deputy, Organization, RoleGrant, User
 from cloudmgr.store.paging import below, newest_first
 
 
@@ -95,20 +97,44 @@ def roles_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID,
 
 
 def grants_now(session: Session, user_id: uuid.UUID, at: datetime) -> tuple[Grant, ...]:
-    """Return the grants of a user that hold at a moment."""
+    """Return the grants of a user that hold at a moment, and those of people away whose deputy the user is on that day."""
     query = (
         select(RoleGrant, Organization.path)
         .join(Organization, col(Organization.id) == RoleGrant.organization_id)
         .where(
-            RoleGrant.user_id == user_id,
+            sa.or_(col(RoleGrant.user_id) == user_id, col(RoleGrant.user_id).in_(away(user_id, at))),
             col(RoleGrant.revoked_at).is_(None),
             sa.or_(col(RoleGrant.valid_until).is_(None), col(RoleGrant.valid_until) > at),
         )
         .order_by(RoleGrant.role, Organization.path)
     )
-    return tuple(
-        Grant(Role(grant.role), grant.organization_id, path, grant.valid_until)
-        for grant, path in session.exec(query).all()
+    found = []
+    for grant, path in session.exec(query).all():
+        lender = grant.user_id if grant.user_id != user_id else None
+        if lender is None or Action.REQUEST_DECIDE in ROLE_ACTIONS[Role(grant.role)]:
+            found.append(Grant(Role(grant.role), grant.organization_id, path, grant.valid_until, lender))
+    return tuple(found)
+
+
+def away_for(session: Session, user_id: uuid.UUID, at: datetime) -> set[uuid.UUID]:
+    """Return the people away at a moment whose deputy the user is."""
+    return set(session.exec(away(user_id, at)))
+
+
+def away(user_id: uuid.UUID, at: datetime) -> SelectOfScalar[uuid.UUID]:
+    """Return the query for the people away at a moment whose deputy the user is."""
+    day = at.astimezone(clock.SHANGHAI).date()
+    return (
+        select(Deputy.absent_id)
+        .join(User, col(User.id) == Deputy.absent_id)
+        .where(
+            Deputy.deputy_id == user_id,
+            col(Deputy.ended_at).is_(None),
+            col(Deputy.valid_from) <= day,
+            col(Deputy.valid_until) >= day,
+            col(User.disabled).is_(False),
+            sa.or_(col(User.expires_at).is_(None), col(User.expires_at) > at),
+        )
     )
 
 

@@ -9,6 +9,7 @@ from sqlmodel import Session
 
 from cloudmgr.domain import placement
 from cloudmgr.domain.access import Actor
+from cloudmgr.domain.approval import Facts, OwnQuota
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.models import Organization, Project, ResourceRequest
 from cloudmgr.services.inputs import Input
@@ -100,6 +101,17 @@ class Kind(ABC, Generic[C, R]):
         Raises:
             QuotaExceeded: what was given back no longer fits.
         """
+
+    def facts(self, session: Session, request: ResourceRequest, command: C, resolved: R) -> Facts:  # noqa: ARG002 - the default
+        """Say what the approval policy may ask of a submission that was just written, or is about to be."""
+        return Facts(
+            kind=request.kind,
+            own_quota=OwnQuota.OVER if request.kind == "quota_change" else OwnQuota.WITHIN,
+            totals=self.amounts(session, request),
+            network_zones=frozenset({request.network_zone} if request.network_zone else ()),
+            mlps_level=resolved.project.mlps_level if resolved.project else None,
+            env=request.env,
+        )
 
     def servers(self, session: Session, request: ResourceRequest) -> list[servers.ServerRow]:  # noqa: ARG002 - the default
         """Return the servers the request is about, by name."""

@@ -1,5 +1,6 @@
 """申请: new servers for a project."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
@@ -8,6 +9,7 @@ from sqlmodel import Session
 import quotas
 from cloudmgr.domain import placement
 from cloudmgr.domain.access import Action, Actor
+from cloudmgr.domain.approval import Facts
 from cloudmgr.domain.errors import NoFittingPool
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase, Spread
@@ -99,6 +101,16 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
         for row, planned in zip(rows, resolved.servers, strict=True):
             openings.add(session, request, row, planned.ports)
         return len(rows)
+
+    def facts(
+        self, session: Session, request: ResourceRequest, command: CreateRequest, resolved: ResolvedCreate
+    ) -> Facts:
+        return replace(
+            super().facts(session, request, command, resolved),
+            totals=summed(*(server.amounts for server in resolved.servers)),
+            archs=frozenset(server.arch for server in resolved.servers),
+            network_zones=frozenset(server.network_zone for server in resolved.servers),
+        )
 
     def give_up(self, session: Session, request: ResourceRequest) -> None:
         quotas.void(session, reservation_id=reservation_id(request))
