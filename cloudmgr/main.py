@@ -27,6 +27,7 @@ import cloudmgr.api.organizations
 import cloudmgr.api.plans
 import cloudmgr.api.playbooks
 import cloudmgr.api.projects
+import cloudmgr.api.quota_proofs
 import cloudmgr.api.quotas
 import cloudmgr.api.requests
 import cloudmgr.api.servers
@@ -55,6 +56,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.catalogue.router,
     cloudmgr.api.subnets.router,
     cloudmgr.api.openings.router,
+    cloudmgr.api.quota_proofs.router,
     cloudmgr.api.quotas.router,
     cloudmgr.api.audit.router,
     cloudmgr.api.servers.router,

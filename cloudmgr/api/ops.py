@@ -13,7 +13,7 @@ from cloudmgr.http.deps import open_session
 from cloudmgr.http.errors import STATUS
 from cloudmgr.http.problem import Problem
 from cloudmgr.http.routes import PageRoute, rule
-from cloudmgr.services import health
+from cloudmgr.services import health, quota_proofs
 
 router = APIRouter(tags=["operations"], route_class=PageRoute)
 
@@ -66,9 +66,14 @@ def _checks(session: Session, request: Request) -> dict[str, bool]:
 
 
 @router.get("/metrics", response_class=PlainTextResponse, openapi_extra=rule("public"))
-async def read_metrics(request: Request) -> PlainTextResponse:
-    """Give this process's counters to Prometheus."""
-    return PlainTextResponse(request.app.state.metrics.render(), media_type=metrics.MEDIA_TYPE)
+def read_metrics(request: Request) -> PlainTextResponse:
+    """Give this process's counters to Prometheus, and what the last recount of the quota ledger came to."""
+    try:
+        with open_session(request) as session:
+            gauges = quota_proofs.gauges(session)
+    except sqlalchemy.exc.SQLAlchemyError:  # counters are most wanted when the database is away
+        gauges = {}
+    return PlainTextResponse(request.app.state.metrics.render(gauges), media_type=metrics.MEDIA_TYPE)
 
 
 @router.get("/openapi.json", include_in_schema=False, openapi_extra=rule("public"))

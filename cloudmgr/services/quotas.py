@@ -23,7 +23,7 @@ from cloudmgr.services import audit
 from cloudmgr.services.inputs import Input, Text
 from cloudmgr.services.quota_keys import require_countable
 from cloudmgr.store import organizations, projects
-from quotas import AccountUsage, Verification
+from quotas import AccountUsage
 
 MAX_KEYS = 200
 Limits = Annotated[
@@ -144,21 +144,6 @@ def set_limits(
             basis_no=command.basis_no,
         )
     return _view(actor, quotas.account_usage(session, account_id), place)
-
-
-def verify_quotas(session: Session, actor: Actor) -> Verification:
-    """Recount every balance and record that it was done and what came of it. For the command line and the schedule."""
-    found = quotas.verify(session)
-    audit.record(
-        session,
-        actor,
-        Event.QUOTA_VERIFY,
-        object_type="quota_ledger",
-        checked_accounts=found.checked_accounts,
-        checked_entries=found.checked_entries,
-        mismatches=len(found.mismatches),
-    )
-    return found
 
 
 def _visible_place(session: Session, actor: Actor, account_id: uuid.UUID) -> _Place:

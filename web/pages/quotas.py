@@ -20,6 +20,7 @@ from web import formats
 from web.desk import Desk, DeskDep, FormDep, command, go, texts
 from web.forms import Form, whole
 from web.lists import filters_of
+from web.pages.quota_proofs import published
 from web.presenters.quota import Bar, bars, in_order, ratio_pct
 
 router = page_router()
@@ -64,6 +65,7 @@ def show_tree(request: Request, desk: DeskDep) -> Response:
         "pages/quotas.html",
         rows=rows,
         resources=[desk.words.key_label(key) for key in _COLUMNS],
+        proof=published(desk),
         over=[line for view in views if (line := _over(desk, view))],
         deeper=f"/quotas?{urlencode(deeper)}" if has_more else "",
     )
