@@ -5,7 +5,6 @@ Who may change limits: QUOTA_WRITE anywhere in the granted subtree, the granted 
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,15 +13,16 @@ from sqlmodel import Session
 
 import quotas
 from cloudmgr.domain import access
-from cloudmgr.domain.access import ROLE_ACTIONS, Action, Actor
-from cloudmgr.domain.errors import Forbidden, Hidden, InvalidInput, NotFound
+from cloudmgr.domain.access import Action, Actor
+from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Organization
 from cloudmgr.services import audit
 from cloudmgr.services.inputs import Input, Text
 from cloudmgr.services.quota_keys import require_countable
-from cloudmgr.store import organizations, projects
+from cloudmgr.services.quota_places import Place, is_visible, may_set, places_of, require_may_set, visible_place
+from cloudmgr.store import organizations
 from quotas import AccountUsage
 
 MAX_KEYS = 200
@@ -52,24 +52,13 @@ class AccountView:
     may_set: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where an account stands; a project's path is its organization's with the project's id behind it."""
-
-    kind: str
-    owner_id: uuid.UUID
-    name: str
-    organization_path: str
-    path: str
-
-
 def get_usage(session: Session, actor: Actor, account_id: uuid.UUID) -> AccountView:
     """Return one account of the actor's subtrees or of the chain above them.
 
     Raises:
         NotFound: there is none, or it is neither below nor above the actor.
     """
-    place = _visible_place(session, actor, account_id)
+    place = visible_place(session, actor, account_id)
     return _view(actor, quotas.account_usage(session, account_id), place)
 
 
@@ -89,7 +78,7 @@ def get_tree(
     if depth is not None and depth < 0:
         raise InvalidInput(N_("The depth cannot be negative."), field="depth")
     if root is not None:
-        _visible_place(session, actor, root)
+        visible_place(session, actor, root)
         starts = [root]
     else:
         starts = [found.account_id for path in actor.scope(Action.QUOTA_READ) if (found := _at(session, path))]
@@ -97,11 +86,11 @@ def get_tree(
     views = []
     for start in starts:
         rows = quotas.tree(session, root_id=start, depth=depth)
-        places = _places(session, [row.account_id for row in rows])
+        places = places_of(session, [row.account_id for row in rows])
         views += [
             _view(actor, row, places[row.account_id])
             for row in rows
-            if row.account_id in places and _is_visible(scope, places[row.account_id])
+            if row.account_id in places and is_visible(scope, places[row.account_id])
         ]
     return views
 
@@ -117,8 +106,8 @@ def set_limits(
         NotFound, Forbidden: the account is not the actor's to see or to change.
         InvalidInput: a malformed key or amount, or a key that nothing is counted under. LimitOmitted, RootLimitRequired: see `quotas.set_limits`.
     """
-    place = _visible_place(session, actor, account_id)
-    _require_may_set(actor, place)
+    place = visible_place(session, actor, account_id)
+    require_may_set(actor, place)
     require_countable(session, [key for key, amount in command.limits.items() if amount is not None])
     changes = quotas.set_limits(
         session,
@@ -146,68 +135,11 @@ def set_limits(
     return _view(actor, quotas.account_usage(session, account_id), place)
 
 
-def _visible_place(session: Session, actor: Actor, account_id: uuid.UUID) -> _Place:
-    access.require(actor, Action.QUOTA_READ)
-    place = _places(session, [account_id]).get(account_id)
-    if place is None:
-        raise _absent()
-    if not _is_visible(actor.scope(Action.QUOTA_READ), place):
-        raise Hidden(N_("There is no such quota account."), detail=f"{actor.username} is neither above nor below it")
-    return place
-
-
-def _is_visible(scope: Sequence[str], place: _Place) -> bool:
-    return any(place.path.startswith(path) or path.startswith(place.path) for path in scope)
-
-
-def _may_set(actor: Actor, place: _Place) -> bool:
-    if actor.may(Action.QUOTA_WRITE, place.organization_path):
-        return True
-    return any(
-        Action.QUOTA_SPLIT in ROLE_ACTIONS[grant.role]
-        and place.path.startswith(grant.path)
-        and place.path != grant.path
-        for grant in actor.grants
-    )
-
-
-def _require_may_set(actor: Actor, place: _Place) -> None:
-    if _may_set(actor, place):
-        return
-    if actor.may(Action.QUOTA_SPLIT, place.organization_path):
-        raise Forbidden(
-            N_("Nobody sets the limits of the organization they administer; ask the level above for {name}."),
-            name=place.name,
-        )
-    raise Forbidden(
-        N_(
-            "Your roles do not allow setting the limits of {name}; ask its administrator or the city's quota administrator."
-        ),
-        name=place.name,
-    )
-
-
-def _view(actor: Actor, usage: AccountUsage, place: _Place) -> AccountView:
-    return AccountView(usage, place.kind, place.owner_id, place.path, _may_set(actor, place))
+def _view(actor: Actor, usage: AccountUsage, place: Place) -> AccountView:
+    return AccountView(usage, place.kind, place.owner_id, place.path, may_set(actor, place))
 
 
 def _at(session: Session, path: str) -> Organization | None:
     if path == "/":
         return organizations.root(session)
     return organizations.get(session, uuid.UUID(path.rstrip("/").rpartition("/")[2]))
-
-
-def _places(session: Session, account_ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, _Place]:
-    places: dict[uuid.UUID, _Place] = {}
-    for organization in organizations.by_accounts(session, account_ids):
-        places[organization.account_id] = _Place(
-            "organization", organization.id, organization.name, organization.path, organization.path
-        )
-    for project, organization in projects.by_accounts(session, account_ids):
-        path = f"{organization.path}{project.id}/"
-        places[project.account_id] = _Place("project", project.id, project.name, organization.path, path)
-    return places
-
-
-def _absent() -> NotFound:
-    return NotFound(N_("There is no such quota account."))
