@@ -91,6 +91,8 @@ class Security(Section):
 class Policy(Section):
     lease_max_days: int = Field(default=3 * 366, ge=1)
     lease_reminder_days: tuple[int, ...] = (60, 30, 7)
+    lease_grace_days: int = Field(default=30, ge=0, le=3660)
+    """So many days after it was frozen at its lease's end a server is retired; 0: never by itself."""
     event_retention_days: int = Field(default=400, ge=190)
     playbook_event_retention_days: int = Field(default=200, ge=1)
     workflow_retention_days: int = Field(default=30, ge=1)
@@ -103,8 +105,8 @@ class Policy(Section):
     holidays_file: Path | None = None
     """Days off and exchanged working days; a year in it stands instead of the packaged one."""
     working_hours: tuple[str, ...] = ("09:00-12:00", "13:30-17:30")
-    reminder_working_days: tuple[int, ...] = (1,)
-    """So many working days before a stage is due, those who decide are reminded."""
+    reminder_working_days: tuple[int, ...] = (1, 0)
+    """So many working days before a stage is due, those who decide are reminded; 0: on the morning of the day itself."""
     timeout_working_days: int = Field(default=10, ge=1, le=250)
     """So many working days after a stage was due, what the approval policy says of its timeout is done."""
     emergency_allowance: Mapping[str, int] = Field(
@@ -113,7 +115,16 @@ class Policy(Section):
     """What a district's emergency orders may take before they are approved, by quota key."""
     emergency_days: int = Field(default=3, ge=1, le=60)
     """Within so many working days an emergency order must be approved."""
-    change_freeze_kinds: tuple[str, ...] = ("retire", "resize", "volume", "snapshot", "ports", "public_ip", "freeze")
+    change_freeze_kinds: tuple[str, ...] = (
+        "retire",
+        "resize",
+        "volume",
+        "snapshot",
+        "ports",
+        "public_ip",
+        "freeze",
+        "unfreeze",
+    )
     """Kinds of request that wait while a change freeze holds."""
 
 

@@ -24,6 +24,7 @@ NOTICES = "notices"
 
 WORKFLOWS = {
     "fulfil_request": REQUESTS,
+    "watch_deadlines": REQUESTS,
     "provision_server": SERVERS,
     "retire_server": SERVERS,
     "recheck_retire": SERVERS,

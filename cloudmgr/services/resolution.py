@@ -20,7 +20,7 @@ from cloudmgr.services import addresses as wanted_addresses
 from cloudmgr.services import openings, playbooks
 from cloudmgr.services.policy import playbook_folders, policy_of
 from cloudmgr.services.request_inputs import CreateRequest, RetireRequest, ServersEntry
-from cloudmgr.store import lookups, placement, servers
+from cloudmgr.store import lookups, placement, server_changes, servers
 from quotas import Part
 
 
@@ -337,7 +337,20 @@ def resolve_retire(session: Session, actor: Actor, command: RetireRequest) -> Re
                 name=server.name,
             )
         found.append(server)
+    busy = server_changes.asked_of(session, command.servers)
+    for index, server in enumerate(found):
+        if server.id in busy:
+            raise being_changed(server.name, f"servers[{index}]")
     return ResolvedRetire(project, organization, found)
+
+
+def being_changed(name: str, at: str) -> Conflict:
+    """Say that another request changes a server."""
+    return Conflict(
+        N_("Another request changes server {name} already; wait until it has ended, or withdraw it."),
+        field=at,
+        name=name,
+    )
 
 
 def standing_server(session: Session, project: Project, server_id: uuid.UUID, *, field: str) -> Server:

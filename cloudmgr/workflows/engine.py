@@ -138,6 +138,7 @@ def stop(*, wait_s: int = 0) -> None:
 def _define() -> None:
     """Import every workflow, which registers it by name."""
     from cloudmgr.workflows import (  # noqa: F401, PLC0415 - their import is the deed
+        deadlines,
         discover,
         fulfil,
         notices,

@@ -11,9 +11,12 @@ from dbos import DBOS, SetWorkflowID
 from cloudmgr.adapters import queue
 from cloudmgr.domain.phases import RequestKind
 from cloudmgr.workflows import playbook_runs, request_facts
+from cloudmgr.workflows.freeze import freeze_server, unfreeze_server
 from cloudmgr.workflows.openings import apply_openings
 from cloudmgr.workflows.provision import provision_server
 from cloudmgr.workflows.public_ips import assign_public_ip, release_public_ip
+from cloudmgr.workflows.renew import renew_server
+from cloudmgr.workflows.resize import resize_server
 from cloudmgr.workflows.retire import retire_server
 from cloudmgr.workflows.snapshots import delete_snapshot, revert_snapshot, take_snapshot
 from cloudmgr.workflows.steps import call, write
@@ -24,6 +27,8 @@ from cloudmgr.workflows.volumes import attach_volume, delete_volume, detach_volu
 def fulfil_request(request_id: str, attempt: int) -> str:
     """Do what an approved request asks for; returns its final phase."""
     begun = write("begin", request_facts.begin, request_id)
+    if begun.get("held"):
+        return str(begun["held"])  # another attempt begins when the change freeze is over
     _each(begun["items"])
     if begun["kind"] == RequestKind.CREATE:
         _configure(request_id, attempt)
@@ -34,6 +39,10 @@ def fulfil_request(request_id: str, attempt: int) -> str:
 _WORKFLOWS: Mapping[str, Any] = {
     "provision_server": provision_server,
     "retire_server": retire_server,
+    "resize_server": resize_server,
+    "renew_server": renew_server,
+    "freeze_server": freeze_server,
+    "unfreeze_server": unfreeze_server,
     "apply_openings": apply_openings,
     "assign_public_ip": assign_public_ip,
     "release_public_ip": release_public_ip,

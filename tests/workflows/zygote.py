@@ -15,18 +15,18 @@ import uuid
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from cloudmgr.domain.phases import RequestPhase
-from cloudmgr.models import Backend, ResourceRequest
+from cloudmgr.models import Backend, Delivery, Happening, ResourceRequest
 from cloudmgr.settings import Settings, load_settings
 from cloudmgr.store.db import make_engine, new_session
 from cloudmgr.worker import Worker
-from cloudmgr.workflows import discover, engine, fulfil, playbook_runs, power, provision, reaper, restore, retire, steps
+from cloudmgr.workflows import discover, engine, fulfil, leases, playbook_runs, power, provision, reaper, restore, retire, steps
 from providers.simulated import provider  # noqa: F401 - imported so that forks need not
 
 RESTING = {RequestPhase.FULFILLED, RequestPhase.PARTLY_FULFILLED, RequestPhase.FAILED}
-_IMPORTED = (discover, engine, fulfil, playbook_runs, power, provision, restore, retire)
+_IMPORTED = (discover, engine, fulfil, leases, playbook_runs, power, provision, restore, retire)
 
 
 def main() -> None:
@@ -77,7 +77,11 @@ def work(order: dict, record: Path) -> int:
     while time.monotonic() < deadline:
         with new_session(engine_) as session:
             request = session.get_one(ResourceRequest, uuid.UUID(order["request"])) if order.get("request") else None
+            untold = order.get("until_told") and still_to_tell(session)
             seen_all = all(backend.health == "ok" for backend in session.exec(select(Backend)))
+        if untold:
+            time.sleep(0.05)
+            continue
         is_done = seen_all and (not order.get("until_idle") or worker.is_idle())
         if (request is None and is_done) or (
             request and request.phase in RESTING and request.finished_at and worker.is_idle()
@@ -86,6 +90,13 @@ def work(order: dict, record: Path) -> int:
             return 0
         time.sleep(0.05)
     return 3
+
+
+def still_to_tell(session: Session) -> bool:
+    """Whether a notice is not spread, or a delivery neither arrived nor given up."""
+    unspread = session.exec(select(Happening).where(Happening.spread_at.is_(None))).first()
+    waiting = session.exec(select(Delivery).where(Delivery.state == "waiting")).first()
+    return unspread is not None or waiting is not None
 
 
 def cut_lock(settings: Settings) -> None:

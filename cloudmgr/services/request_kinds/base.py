@@ -87,6 +87,9 @@ class Kind(ABC, Generic[C, R]):
     def write(self, session: Session, request: ResourceRequest, resolved: R) -> int:
         """Write the rows the request is about, and return how many things it asks for."""
 
+    def submitted(self, session: Session, actor: Actor, request: ResourceRequest, command: C, resolved: R) -> None:
+        """Do what the kind does at once when a request has been submitted and its stages are open."""
+
     @abstractmethod
     def give_up(self, session: Session, request: ResourceRequest) -> None:
         """Give back what the present submission holds and remove what was never begun."""
@@ -111,6 +114,7 @@ class Kind(ABC, Generic[C, R]):
             network_zones=frozenset({request.network_zone} if request.network_zone else ()),
             mlps_level=resolved.project.mlps_level if resolved.project else None,
             env=request.env,
+            is_emergency=request.is_emergency,
         )
 
     def servers(self, session: Session, request: ResourceRequest) -> list[servers.ServerRow]:  # noqa: ARG002 - the default
@@ -128,7 +132,8 @@ class Kind(ABC, Generic[C, R]):
 
 def reservation_id(request: ResourceRequest) -> uuid.UUID:
     """Return the id of the reservation that a request's present submission holds."""
-    return uuid.uuid5(request.id, f"submission:{request.submission}")
+    revised = f":{request.revision}" if request.revision else ""
+    return uuid.uuid5(request.id, f"submission:{request.submission}{revised}")
 
 
 def retry_reservation_id(request: ResourceRequest) -> uuid.UUID:

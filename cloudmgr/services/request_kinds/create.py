@@ -14,7 +14,7 @@ from cloudmgr.domain.errors import NoFittingPool
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase, Spread
 from cloudmgr.models import Organization, Project, ResourceRequest, Server
-from cloudmgr.services import addresses, openings, resolution
+from cloudmgr.services import addresses, emergencies, openings, resolution
 from cloudmgr.services.policy import policy_of, worker_of
 from cloudmgr.services.request_inputs import CreateRequest
 from cloudmgr.services.request_kinds.base import (
@@ -58,6 +58,7 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
             refusals=[
                 *quota_refusals(quota),
                 *_unfit_entries(entries),
+                *(emergencies.refusals(session, resolved.organization, parts) if command.emergency else ()),
                 *(
                     refusal
                     for server in resolved.servers
@@ -111,6 +112,22 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
             archs=frozenset(server.arch for server in resolved.servers),
             network_zones=frozenset(server.network_zone for server in resolved.servers),
         )
+
+    def submitted(
+        self,
+        session: Session,
+        actor: Actor,
+        request: ResourceRequest,
+        command: CreateRequest,
+        resolved: ResolvedCreate,
+    ) -> None:
+        """Begin an emergency order: its approval follows."""
+        if request.is_emergency:
+            parts = [server.part(command.env.value) for server in resolved.servers]
+            emergencies.begin(
+                session, actor, request, resolved.organization, reason=command.emergency_reason, parts=parts
+            )
+            self.approved(session, actor, request, resolved.organization)
 
     def give_up(self, session: Session, request: ResourceRequest) -> None:
         quotas.void(session, reservation_id=reservation_id(request))
