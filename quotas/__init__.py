@@ -8,7 +8,17 @@ from quotas.guarantees import GuaranteeChange, set_guarantees
 from quotas.holdings import HeldPart, PartState, Reservation
 from quotas.keys import DIMENSIONS, PLACEMENT_DIMENSIONS, Key, format_key, parse_key
 from quotas.limits import LimitChange, set_limits
+from quotas.loan_books import Loan, LoanAmount, get_loan, loans_of
+from quotas.loans import (
+    accept_loan,
+    due_loans,
+    end_offer,
+    offer_loan,
+    return_loan,
+    settle_loan,
+)
 from quotas.moves import Merge, close_account, merge_accounts, move_account, reopen_account
+from quotas.outlasting import LoanEndsFirst, Outlived, outliving, require_outlasting
 from quotas.parts import MAX_AMOUNT, MAX_PARTS, Part
 from quotas.prover import Mismatch, Verification, verify
 from quotas.refusals import (
@@ -22,6 +32,7 @@ from quotas.refusals import (
 )
 from quotas.repair import SourcesDisagree, repair_from_entries
 from quotas.reservations import adopt, get_reservation, place, post, release, reserve, resize, unplace, void
+from quotas.terms import Term, TermTurn, apply_term, cancel_term, due_terms, set_terms, terms_of
 from quotas.transfers import AccountChange, Transfer, sides, transfer
 from quotas.usage import AccountUsage, Preview, PreviewKey, PreviewLevel, account_usage, preview, tree
 
@@ -42,8 +53,12 @@ __all__ = [
     "LimitChange",
     "LimitInUse",
     "LimitOmitted",
+    "Loan",
+    "LoanAmount",
+    "LoanEndsFirst",
     "Merge",
     "Mismatch",
+    "Outlived",
     "Part",
     "PartState",
     "Preview",
@@ -53,19 +68,31 @@ __all__ = [
     "Reservation",
     "RootLimitRequired",
     "SourcesDisagree",
+    "Term",
+    "TermTurn",
     "Transfer",
     "Verification",
+    "accept_loan",
     "account_usage",
     "adopt",
     "ancestors_of",
+    "apply_term",
+    "cancel_term",
     "close_account",
     "create_account",
+    "due_loans",
+    "due_terms",
+    "end_offer",
     "format_key",
     "get_account",
+    "get_loan",
     "get_reservation",
+    "loans_of",
     "lock_tree",
     "merge_accounts",
     "move_account",
+    "offer_loan",
+    "outliving",
     "parse_key",
     "place",
     "post",
@@ -74,11 +101,16 @@ __all__ = [
     "rename_account",
     "reopen_account",
     "repair_from_entries",
+    "require_outlasting",
     "reserve",
     "resize",
+    "return_loan",
     "set_guarantees",
     "set_limits",
+    "set_terms",
+    "settle_loan",
     "sides",
+    "terms_of",
     "transfer",
     "tree",
     "unplace",

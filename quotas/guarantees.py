@@ -82,7 +82,7 @@ def guaranteed_below(session: Session, account_ids: Iterable[UUID]) -> dict[tupl
 
 
 def require_ceilings(session: Session, level: Level, limits: Mapping[Key, int | None]) -> None:
-    """Refuse limits of an account below what it is guaranteed itself, or has let its accounts be guaranteed.
+    """Refuse limits of an account below what it is guaranteed itself, has let its accounts be guaranteed, or has borrowed.
 
     Raises:
         GuaranteeRefused: naming each key, with what is promised.
@@ -90,7 +90,11 @@ def require_ceilings(session: Session, level: Level, limits: Mapping[Key, int | 
     lowered = {key: after for key, after in limits.items() if after is not None}
     if not lowered:
         return
-    own = {key: level.balances[key].guaranteed for key in lowered if key in level.balances}
+    own = {
+        key: max(level.balances[key].guaranteed, level.balances[key].borrowed)
+        for key in lowered
+        if key in level.balances
+    }
     below = guaranteed_below(session, [level.account_id])
     problems = []
     for key, after in lowered.items():

@@ -20,6 +20,7 @@ from quotas.parts import check_amount
 from quotas.recount import recounted
 from quotas.refusals import LimitOmitted, RootLimitRequired
 from quotas.tables import LimitRow
+from quotas.timed_tables import TermRow
 
 LIMITS = LimitRow.__table__  # type: ignore[attr-defined]
 
@@ -55,7 +56,7 @@ def set_limits(
         InvalidInput: a malformed or doubled key, an impossible amount, no reason.
         Conflict: the account is closed. NotFound: no such account.
     """
-    wanted = _checked(limits)
+    wanted = checked_limits(limits)
     if not reason.strip():
         raise InvalidInput(N_("Say why the limit changes."), field="reason")
     lock_tree(session, account_id)
@@ -64,7 +65,7 @@ def set_limits(
     if replace:
         _require_all(level, wanted)
     if level.parent_id is None:
-        _require_at_root(wanted)
+        require_at_root(wanted)
     changes = []
     for key, after in wanted.items():
         before = level.balances.get(key, EMPTY).limit
@@ -72,6 +73,7 @@ def set_limits(
             changes.append(LimitChange(key, before, after))
     require_ceilings(session, level, {change.key: change.after for change in changes})
     change_limits(session, level, changes, new_id(), reason=reason, basis_no=basis_no, actor=actor)
+    _supersede(session, account_id, [change.key for change in changes])
     return changes
 
 
@@ -95,7 +97,24 @@ def change_limits(
     _remember(session, level.account_id, changes, movement_id, reason=reason, basis_no=basis_no, actor=actor)
 
 
-def _checked(limits: Mapping[str, int | None]) -> dict[Key, int | None]:
+def _supersede(session: Session, account_id: UUID, keys: list[Key]) -> None:
+    """Let a decision made now outlive limits that were in force for a time: their end changes nothing any more."""
+    if keys:
+        terms = TermRow.__table__  # type: ignore[attr-defined]
+        texts = [str(key) for key in keys]
+        session.connection().execute(
+            sa.update(terms)
+            .where(terms.c.account_id == account_id, terms.c.key.in_(texts), terms.c.state == "in_force")
+            .values(state="superseded", changed_at=clock.now())
+        )
+
+
+def checked_limits(limits: Mapping[str, int | None]) -> dict[Key, int | None]:
+    """Return limits by key.
+
+    Raises:
+        InvalidInput: a malformed or doubled key, or an impossible amount.
+    """
     wanted: dict[Key, int | None] = {}
     for text, amount in limits.items():
         key = parse_key(text)
@@ -124,7 +143,12 @@ def _require_all(level: Level, wanted: Mapping[Key, int | None]) -> None:
         )
 
 
-def _require_at_root(wanted: Mapping[Key, int | None]) -> None:
+def require_at_root(wanted: Mapping[Key, int | None]) -> None:
+    """Refuse to take a plain limit from the topmost account.
+
+    Raises:
+        RootLimitRequired: naming the keys.
+    """
     missing = [key for key, amount in wanted.items() if amount is None and key.is_plain]
     if missing:
         raise RootLimitRequired(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlmodel import Session
 
 from cloudmgr.domain import clock
-from quotas import guarantees
+from quotas import guarantees, loan_books
 from quotas.accounts import ACCOUNTS
 from quotas.books import BALANCES, ENTRIES
 from quotas.recount import recounted
@@ -18,7 +18,7 @@ from quotas.recount import recounted
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One number in the books that its source does not bear out; `source` is entries, parts or guarantees."""
+    """One number in the books that its source does not bear out; `source` is entries, parts, guarantees or loans."""
 
     account_id: UUID
     name: str
@@ -54,12 +54,15 @@ def verify(session: Session) -> Verification:
     at = clock.now()
     accounts = connection.execute(sa.select(sa.func.count()).select_from(ACCOUNTS)).scalar_one()
     entries = connection.execute(sa.select(sa.func.count()).select_from(ENTRIES)).scalar_one()
-    promises = guarantees.mismatches(connection)
+    promises = [
+        *((*found, "guarantees") for found in guarantees.mismatches(connection)),
+        *((*found, "loans") for found in loan_books.mismatches(connection)),
+    ]
     found = [
         *_compare(connection, _sum_of_entries(), "entries"),
         *_compare(connection, recounted(), "parts"),
         *_compare_limits(connection),
-        *(Mismatch(at_, "", key, column, is_, should, "guarantees") for at_, key, column, is_, should in promises),
+        *(Mismatch(account, "", key, column, is_, should, by) for account, key, column, is_, should, by in promises),
     ]
     names = _names(connection, {mismatch.account_id for mismatch in found})
     named = [_named(mismatch, names) for mismatch in found]

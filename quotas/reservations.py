@@ -7,6 +7,7 @@ held before and what it holds after, charged to its account and all accounts abo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -33,6 +34,7 @@ from quotas.holdings import (
     rewriting_parameters,
 )
 from quotas.keys import PLACEMENT_DIMENSIONS, Key, normalise_dims
+from quotas.outlasting import LoanEndsFirst, outlived
 from quotas.parts import Part, checked, checked_amounts, fingerprint
 from quotas.refusals import Binding, QuotaExceeded
 
@@ -40,14 +42,21 @@ _HOLDING = (PartState.PENDING, PartState.POSTED)
 
 
 def reserve(
-    session: Session, *, reservation_id: UUID, account_id: UUID, parts: Sequence[Part], reason: str = ""
+    session: Session,
+    *,
+    reservation_id: UUID,
+    account_id: UUID,
+    parts: Sequence[Part],
+    reason: str = "",
+    until: datetime | None = None,
 ) -> None:
     """Hold quota for all parts at the account and every account above it, or for none.
 
-    The same call again changes nothing.
+    The same call again changes nothing. `until` is the end of the lease: it may not outlive a loan that it needs.
 
     Raises:
         QuotaExceeded: some limit has too little left; nothing was written.
+        LoanEndsFirst: some limit has room only while a loan lasts that ends before the lease; nothing was written.
         Conflict: the id holds something else already, or the account is closed.
         NotFound: no such account. InvalidInput: impossible amounts or dimensions.
     """
@@ -66,6 +75,8 @@ def reserve(
     held = [HeldPart(part.part_id, PartState.PENDING, part.amounts, part.dims, top=part.top) for part in wanted]
     charges = [charge for part in held for charge in _difference(levels, None, part)]
     _admit(levels, charges)
+    if until is not None and (found := outlived(session, levels, _growth(charges), until)):
+        raise LoanEndsFirst(found)
     write_movement(
         session,
         levels,
@@ -392,7 +403,11 @@ def _admit(levels: Sequence[Level], charges: Sequence[Charge]) -> None:
 
 
 def _passed(levels: Sequence[Level], charges: Sequence[Charge]) -> list[Binding]:
-    return bindings(levels, {balance: used + reserved for balance, (used, reserved) in totals(charges).items()})
+    return bindings(levels, _growth(charges))
+
+
+def _growth(charges: Sequence[Charge]) -> dict[tuple[UUID, Key], int]:
+    return {balance: used + reserved for balance, (used, reserved) in totals(charges).items()}
 
 
 def _subtracted(part: HeldPart, given: Mapping[str, int]) -> dict[str, int]:

@@ -38,6 +38,8 @@ class AccountUsage:
     room: Mapping[str, int | None]
     children_limit_sum: Mapping[str, int] = field(default_factory=dict)
     """Sum of the direct children's limits, in `tree` only; above the own limit it is over-allocation."""
+    is_closed: bool = False
+    """It takes no charges any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,7 @@ def _usage(levels: Sequence[Level], children: Sequence[Level] = ()) -> AccountUs
         overhang={key: row.overhang for key, row in rows.items()},
         room={str(key): room(levels, key) for key in sorted(keys, key=str)},
         children_limit_sum=_limit_sums(children),
+        is_closed=own.is_closed,
     )
 
 
@@ -194,6 +197,7 @@ def _read_subtree(session: Session, root_id: UUID | None) -> dict[UUID, Level]:
             ACCOUNTS.c.parent_id,
             ACCOUNTS.c.code,
             ACCOUNTS.c.name,
+            ACCOUNTS.c.closed_at,
             *BALANCE_COLUMNS,
         )
         .select_from(members.join(ACCOUNTS, ACCOUNTS.c.id == members.c.id).outerjoin(BALANCES))
@@ -204,7 +208,8 @@ def _read_subtree(session: Session, root_id: UUID | None) -> dict[UUID, Level]:
     for row in rows:
         if row.id not in nodes:
             balances[row.id] = {}
-            nodes[row.id] = Level(row.id, row.parent_id, row.code, row.name, balances[row.id])
+            is_closed = row.closed_at is not None
+            nodes[row.id] = Level(row.id, row.parent_id, row.code, row.name, balances[row.id], is_closed)
         if row.key is not None:
             balances[row.id][stored_key(row.key)] = balance_of(row)
     return nodes
