@@ -14,9 +14,11 @@ from fastapi import APIRouter, FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import cloudmgr
+import cloudmgr.api.approvals
 import cloudmgr.api.audit
 import cloudmgr.api.catalogue
 import cloudmgr.api.certificates
+import cloudmgr.api.change_freezes
 import cloudmgr.api.exports
 import cloudmgr.api.findings
 import cloudmgr.api.imports
@@ -28,7 +30,9 @@ import cloudmgr.api.plans
 import cloudmgr.api.playbooks
 import cloudmgr.api.projects
 import cloudmgr.api.quota_proofs
+import cloudmgr.api.quota_moves
 import cloudmgr.api.quotas
+import cloudmgr.api.remarks
 import cloudmgr.api.requests
 import cloudmgr.api.servers
 import cloudmgr.api.sessions
@@ -58,12 +62,16 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.openings.router,
     cloudmgr.api.quota_proofs.router,
     cloudmgr.api.quotas.router,
+    cloudmgr.api.quota_moves.router,
     cloudmgr.api.audit.router,
     cloudmgr.api.servers.router,
     cloudmgr.api.volumes.router,
     cloudmgr.api.certificates.router,
     cloudmgr.api.plans.router,
     cloudmgr.api.requests.router,
+    cloudmgr.api.remarks.router,
+    cloudmgr.api.approvals.router,
+    cloudmgr.api.change_freezes.router,
     cloudmgr.api.playbooks.router,
     cloudmgr.api.inventory.router,
     cloudmgr.api.imports.router,

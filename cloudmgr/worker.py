@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,7 +31,7 @@ from cloudmgr.services import audit, audit_verification, certificates, deliverie
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
 from cloudmgr.worker_listener import Listener
-from cloudmgr.workflows import discover, housekeeping, looks, openings, sync
+from cloudmgr.workflows import deadlines, discover, housekeeping, leases, looks, openings, sync
 from cloudmgr.workflows import engine as engines
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.reaper import Reaper
@@ -48,10 +48,12 @@ SCHEDULE_S = 5.0
 SWEEP_S = 3600.0
 OPENINGS_S = 600.0
 """How often is looked for openings whose last day is past; each is tried once an hour."""
+LEASES_S = 300.0
+"""How often is looked whether a day has begun on which leases are not yet acted on."""
 VERIFY_S = 24 * 3600.0
 PROVER_LOOK_S = 10.0
 """How often is looked whether a new period of the quota ledger's recount has begun."""
-FIRST_S = {"_sweep": 60.0, "_verify_log": 120.0}
+FIRST_S = {"_sweep": 60.0, "_verify_log": 120.0, "_act_on_leases": 60.0}
 """What need not run at the start is first done so long after it."""
 EXIT_CANNOT_BEGIN = 75
 """EX_TEMPFAIL: start me again."""
@@ -79,6 +81,7 @@ class Worker:
             max_workers=max(8, len(settings.backends) + 2), thread_name_prefix="watch"
         )  # one that does not answer never keeps another from being asked
         self._scheduled: set[str] = set()
+        self._leases_day: date | None = None
         self._watching: dict[str, Future[None]] = {}
         self._engine: sa.Engine | None = None
 
@@ -182,7 +185,9 @@ class Worker:
             (self._sweep, SWEEP_S),
             (self._end_openings, OPENINGS_S),
             (self._verify_log, VERIFY_S),
+            (self._act_on_leases, LEASES_S),
             (self._take_up_retirements, self.settings.worker.retire_recheck_s),
+            (self._watch_deadlines, self.settings.worker.deadlines_interval_s),
             (self._tell, self.settings.notices.spread_interval_s),
         ]
         if self.settings.worker.prover_interval_s:
@@ -293,10 +298,23 @@ class Worker:
         with self._transaction() as session:
             quota_proofs.schedule(session, self.settings.worker.prover_interval_s)
 
+    def _watch_deadlines(self) -> None:
+        """Have done what the clock has to do, where there is something: reminders, escalations, ended freezes."""
+        with self._transaction() as session:
+            deadlines.schedule(session, self.settings.worker.deadlines_interval_s)
+
     def _end_openings(self) -> None:
         """Have openings closed whose last day is past, and public addresses given back that could not be before."""
         with self._transaction() as session:
             openings.schedule(session)
+
+    def _act_on_leases(self) -> None:
+        """Have leases acted on, once a day: workers that do so at the same time do it once."""
+        day = clock.today()
+        if day != self._leases_day:
+            with self._transaction() as session:
+                leases.schedule(session, day)
+            self._leases_day = day
 
     def _sweep(self) -> None:
         with self._transaction() as session:

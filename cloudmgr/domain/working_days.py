@@ -75,8 +75,10 @@ class WorkingCalendar:
         raise MalformedCalendar("the calendar has no working days")
 
     def working_day_before(self, day: date, count: int) -> date:
-        """Return the `count`th working day before a day."""
-        left = count
+        """Return the `count`th working day before a day; with 0 the day itself, or the last before it that is one."""
+        if count == 0 and self.is_working(day):
+            return day
+        left = max(count, 1)
         for offset in range(1, _MOST_DAYS):
             candidate = day - timedelta(days=offset)
             left -= self.is_working(candidate)
@@ -93,6 +95,19 @@ class WorkingCalendar:
         """Return when business begins `days` working days before the day of `at`, in UTC."""
         day = self.working_day_before(at.astimezone(SHANGHAI).date(), days)
         return _moment(day, self.hours[0][0])
+
+    def reminder_horizon(self, now: datetime, days: int) -> datetime:
+        """Return the last moment something may be due of which `before_days(due, days)` has come by now."""
+        today = now.astimezone(SHANGHAI).date()
+        begun = today if now >= _moment(today, self.hours[0][0]) else today - timedelta(days=1)
+        return _moment(self.working_day_after(begun, days) if days else begun, self.hours[-1][1])
+
+    def timeout_horizon(self, now: datetime, days: int) -> datetime:
+        """Return the last moment something may have been due of which `after_days(due, days)` has come by now."""
+        today = now.astimezone(SHANGHAI).date()
+        unfinished = today + timedelta(days=now >= _moment(today, self.hours[-1][1]))
+        first = self.working_day_before(unfinished, days) if days else unfinished
+        return _moment(first, time(0)) - timedelta(seconds=1)
 
     def after_hours(self, at: datetime, hours: float) -> datetime:
         """Return the moment at which `hours` working hours have passed since `at`, in UTC."""

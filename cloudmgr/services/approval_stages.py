@@ -13,6 +13,7 @@ from cloudmgr.domain.approval import Facts, Level, Mode, OwnQuota, SeatRule, Sta
 from cloudmgr.models import Approval, ApprovalSeat, ApprovalStage, Organization, ResourceRequest
 from cloudmgr.services import approval_policy, request_notices
 from cloudmgr.services.usernames import username_key
+from cloudmgr.services.working_calendar import calendar_of
 from cloudmgr.store import approvals, organizations, users
 
 _ABOVE: Mapping[str, Level] = {
@@ -96,10 +97,12 @@ def complete(session: Session, organization: Organization, facts: Facts, policy:
     return facts
 
 
-def open_stage(session: Session, stage: ApprovalStage) -> None:  # noqa: ARG001 - the calendar is the session's
+def open_stage(session: Session, stage: ApprovalStage) -> None:
     """Open a stage: from now on it can be decided, and its time runs."""
     stage.state = "open"
     stage.opened_at = clock.now()
+    if stage.sla_working_days is not None:
+        stage.due_at = calendar_of(session).after_days(stage.opened_at, stage.sla_working_days)
 
 
 def finish(session: Session, stage: ApprovalStage, state: str) -> None:

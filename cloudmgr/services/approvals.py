@@ -16,7 +16,7 @@ from cloudmgr.domain.labels import REQUEST_PHASES, ROLES, word
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import Decision, RequestPhase, require_request_move
 from cloudmgr.models import Approval, ApprovalStage, Organization, Project, ResourceRequest, User
-from cloudmgr.services import approval_stages, audit, request_notices
+from cloudmgr.services import approval_stages, audit, emergencies, request_notices
 from cloudmgr.services import requests as request_services
 from cloudmgr.services.approval_stages import SeatTaken
 from cloudmgr.services.request_inputs import Decide
@@ -74,6 +74,8 @@ def decide(session: Session, actor: Actor, request_id: uuid.UUID, command: Decid
         raise InvalidInput(N_("Say why, so that the applicant knows what to change."), field="comment")
     if command.decision is Decision.CHANGE:
         raise InvalidInput(N_("Propose a change with its new body: POST /requests/{{id}}/changes."), field="decision")
+    if turn.request.is_emergency and command.decision is Decision.RETURN:
+        raise Conflict(N_("What an emergency order asks for is built already: approve it or reject it."))
     return settle(session, actor, turn, command.decision, command.comment)
 
 
@@ -120,9 +122,15 @@ def settle(session: Session, actor: Actor, turn: Turn, decision: Decision, comme
     if decision in (Decision.APPROVE, Decision.CHANGE):
         if approval_stages.is_passed(session, stage):
             approval_stages.finish(session, stage, decision.value)
-            if approval_stages.next_stage(session, stage) is None:
+            following = approval_stages.next_stage(session, stage)
+            if following is None and request.is_emergency:
+                emergencies.approved(session, actor, request, turn.organization)
+            elif following is None:
                 require_request_move(RequestPhase(request.phase), RequestPhase.APPROVED)
                 _approve(session, actor, request, turn.organization)
+    elif request.is_emergency:
+        approval_stages.finish(session, stage, decision.value)
+        emergencies.rejected(session, actor, request, turn.organization, comment.strip())
     else:
         phase = RequestPhase.REJECTED if decision is Decision.REJECT else RequestPhase.RETURNED
         require_request_move(RequestPhase(request.phase), phase)

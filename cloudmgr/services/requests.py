@@ -110,7 +110,7 @@ def update_request(
         Conflict: it is under review or further.
         InvalidInput: the kind or the project differs; make a new request for that.
     """
-    request, organization = _own(session, actor, request_id)
+    request, organization = own(session, actor, request_id)
     if RequestPhase(request.phase) not in EDITABLE_REQUESTS:
         raise Conflict(
             N_("Only a draft or a returned request can be changed; this one is {phase}. Withdraw it first."),
@@ -136,7 +136,7 @@ def submit(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceReq
     Raises:
         InvalidInput: the draft is not complete; `invalid` names every field.
     """
-    request, _ = _own(session, actor, request_id)
+    request, _ = own(session, actor, request_id)
     require_request_move(RequestPhase(request.phase), RequestPhase.SUBMITTED)
     try:
         command = body_adapter.validate_python(request.body)
@@ -152,7 +152,7 @@ def submit(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceReq
 
 def withdraw(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceRequest:
     """Take back one's own request before it is approved; what it held is free again."""
-    request, organization = _own(session, actor, request_id)
+    request, organization = own(session, actor, request_id)
     require_request_move(RequestPhase(request.phase), RequestPhase.WITHDRAWN)
     request_notices.withdrawn(session, actor, request, organization)
     give_up(session, request, RequestPhase.WITHDRAWN)
@@ -176,7 +176,7 @@ def retry(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceRequ
         Conflict: nothing of the request has failed, or it is still being worked on.
         QuotaExceeded: the room is gone.
     """
-    request, organization = _visible(session, actor, request_id, lock=True)
+    request, organization = visible(session, actor, request_id, lock=True)
     if not actor.may(Action.SERVER_POWER, organization.path):
         require(actor, Action.REQUEST_MAKE, organization.path, see=Action.REQUEST_READ)
     if RequestPhase(request.phase) not in (RequestPhase.FAILED, RequestPhase.PARTLY_FULFILLED):
@@ -226,13 +226,15 @@ def _submit(session: Session, actor: Actor, request: ResourceRequest, command: C
     kind = kind_of(request.kind)
     request.purpose = command.purpose
     request.submission += 1
+    request.revision = 0
     request.submitted_at = request.updated_at = clock.now()
     request.body = command.model_dump(mode="json", exclude_unset=True)
     request.refusal = None
+    request.is_emergency = getattr(command, "emergency", False)
     kind.hold(session, request, command, resolved)
     if request.number is None:
         day = clock.today().strftime("%Y%m%d")
-        prefix = NUMBER_PREFIXES[request.kind]
+        prefix = NUMBER_PREFIXES["emergency" if request.is_emergency else request.kind]
         request.number = f"{prefix}{day}-{requests.next_number(session, prefix, day):04d}"
     request.phase = RequestPhase.IN_REVIEW.value
     requests.add(session, request)
@@ -247,6 +249,7 @@ def _submit(session: Session, actor: Actor, request: ResourceRequest, command: C
         message=Message(kind.told, {"person": actor.display_name, "number": request.number}),
         dedupe=f"submitted:{request.submission}",
     )
+    kind.submitted(session, actor, request, command, resolved)
 
 
 def list_requests(
@@ -282,7 +285,7 @@ def get_request(session: Session, actor: Actor, request_id: uuid.UUID) -> Reques
     Raises:
         NotFound: there is none, or it is not the actor's to see.
     """
-    request, organization = _visible(session, actor, request_id)
+    request, organization = visible(session, actor, request_id)
     project = project_of(session, request) if request.project_id else None
     requester = session.get_one(User, request.requester_id)
     return RequestView(
@@ -303,24 +306,39 @@ def list_events(
     session: Session, actor: Actor, request_id: uuid.UUID, *, after: int = 0
 ) -> tuple[list[RequestEvent], bool]:
     """Return progress from behind event `after`, and whether the request has come to its end."""
-    request, _ = _visible(session, actor, request_id)
+    request, _ = visible(session, actor, request_id)
     return requests.events(session, request.id, after=after), request.finished_at is not None
 
 
-def _visible(
+def visible(
     session: Session, actor: Actor, request_id: uuid.UUID, *, lock: bool = False
 ) -> tuple[ResourceRequest, Organization]:
+    """Return a request the actor may read, and whose it is; those who may decide its open stage may read it too.
+
+    Raises:
+        NotFound: there is none for this actor.
+    """
     request = requests.get(session, request_id, lock=lock)
     if request is None:
         raise NotFound(N_("There is no such request."))
     organization = session.get_one(Organization, request.organization_id)
-    if not actor.may(Action.REQUEST_READ, organization.path):
+    if not actor.may(Action.REQUEST_READ, organization.path) and not _has_turn(session, actor, request):
         raise Hidden(N_("There is no such request."), detail=f"{actor.username} may not read {request_id}")
     return request, organization
 
 
-def _own(session: Session, actor: Actor, request_id: uuid.UUID) -> tuple[ResourceRequest, Organization]:
-    request, organization = _visible(session, actor, request_id, lock=True)
+def _has_turn(session: Session, actor: Actor, request: ResourceRequest) -> bool:
+    stage = requests.open_stage(session, request.id)
+    return stage is not None and bool(approval_stages.seats_for(session, actor, request, stage))
+
+
+def own(session: Session, actor: Actor, request_id: uuid.UUID) -> tuple[ResourceRequest, Organization]:
+    """Lock one's own request for a change, and return it and whose it is.
+
+    Raises:
+        NotFound: there is none for this actor. Forbidden: somebody else made it.
+    """
+    request, organization = visible(session, actor, request_id, lock=True)
     if request.requester_id != actor.user_id:
         raise Forbidden(N_("Only the person who made a request can change, submit or withdraw it."))
     require(actor, Action.REQUEST_MAKE, organization.path, see=Action.REQUEST_READ)

@@ -127,7 +127,13 @@ def open_stage(session: Session, request_id: uuid.UUID) -> ApprovalStage | None:
 
 
 def close_stages(session: Session, request_id: uuid.UUID) -> None:
-    """Cancel the stages that nobody has decided on."""
+    """Cancel the stages that nobody has decided on, and drop the change that nobody has answered."""
+    session.execute(
+        sa.update(RequestChange)
+        .where(col(RequestChange.request_id) == request_id, col(RequestChange.state) == "proposed")
+        .values(state="dropped", answered_at=clock.now())
+        .execution_options(synchronize_session=False)
+    )
     session.execute(
         sa.update(ApprovalStage)
         .where(col(ApprovalStage.request_id) == request_id, col(ApprovalStage.state).in_(["open", "waiting"]))

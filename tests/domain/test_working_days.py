@@ -84,6 +84,16 @@ def test_days_that_were_added_are_the_days_between(moment: datetime, days: int) 
     assert CALENDAR.before_days(due, days) <= CALENDAR.next_opening(moment)
 
 
+@given(MOMENTS, st.integers(0, 40), st.integers(0, 20))
+def test_horizons_are_what_they_are_of(now: datetime, ahead: int, days: int) -> None:
+    due = CALENDAR.after_days(now - timedelta(days=ahead), ahead)
+    for each in (due, CALENDAR.after_days(due, 1), CALENDAR.before_days(due, 3) + timedelta(hours=8.5)):
+        has_come = CALENDAR.before_days(each, days) <= now
+        assert (each <= CALENDAR.reminder_horizon(now, days)) is has_come
+        is_past = CALENDAR.after_days(each, days) <= now
+        assert (each <= CALENDAR.timeout_horizon(now, days)) is is_past
+
+
 def test_a_deployments_own_file_stands_instead_of_the_packaged_year(tmp_path: Path) -> None:
     own = tmp_path / "holidays.toml"
     own.write_text('[years.2027]\nconfirmed = true\noff = ["2027-02-05..2027-02-11"]\nwork = ["2027-02-13"]\n')
