@@ -19,6 +19,7 @@ import cloudmgr.api.audit
 import cloudmgr.api.catalogue
 import cloudmgr.api.certificates
 import cloudmgr.api.change_freezes
+import cloudmgr.api.deadlines
 import cloudmgr.api.exports
 import cloudmgr.api.findings
 import cloudmgr.api.imports
@@ -71,6 +72,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.requests.router,
     cloudmgr.api.remarks.router,
     cloudmgr.api.approvals.router,
+    cloudmgr.api.deadlines.router,
     cloudmgr.api.change_freezes.router,
     cloudmgr.api.playbooks.router,
     cloudmgr.api.inventory.router,

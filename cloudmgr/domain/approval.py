@@ -1,7 +1,7 @@
 """Which stages a submission must pass: the rules of an approval policy, and what they are asked about. Knows no files, no tables."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
 from enum import StrEnum
 
@@ -112,6 +112,19 @@ class When:
             and (not self.organizations or bool(self.organizations & facts.organization_codes))
             and (self.emergency is None or self.emergency is facts.is_emergency)
         )
+
+    def told(self) -> dict[str, list[str] | dict[str, int] | bool]:
+        """Return the conditions that are asked, by name, as plain values."""
+        found: dict[str, list[str] | dict[str, int] | bool] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, frozenset) and value:
+                found[each.name] = sorted(str(item) for item in value)
+            elif isinstance(value, Mapping) and value:
+                found[each.name] = dict(value)
+            elif isinstance(value, bool):
+                found[each.name] = value
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from sqlmodel import Session
 
 from cloudmgr.domain import approval, clock
-from cloudmgr.domain.access import Actor, Role
+from cloudmgr.domain.access import Action, Actor, Role, require
 from cloudmgr.domain.approval import Level, Mode, OnTimeout, OwnQuota, Policy
 from cloudmgr.domain.errors import Conflict, InvalidInput
 from cloudmgr.domain.events import Event
@@ -246,3 +246,15 @@ def in_force(session: Session) -> InForce:
             policy.valid_until,
         )
     return InForce(policy, expired)
+
+
+def list_policies(session: Session, actor: Actor) -> list[ApprovalPolicy]:
+    """Return every version that was loaded, the newest first."""
+    require(actor, Action.CATALOGUE_READ)
+    return approvals.policies(session)
+
+
+def read_current(session: Session, actor: Actor) -> InForce:
+    """Return the policy that decides today, for somebody to read."""
+    require(actor, Action.CATALOGUE_READ)
+    return in_force(session)

@@ -22,17 +22,28 @@ from cloudmgr.domain.phases import (
     RequestPhase,
     require_request_move,
 )
-from cloudmgr.models import Approval, ApprovalStage, Organization, Project, RequestEvent, ResourceRequest, User
+from cloudmgr.models import (
+    Approval,
+    ApprovalStage,
+    ChangeFreeze,
+    EmergencyOrder,
+    Organization,
+    Project,
+    RequestEvent,
+    ResourceRequest,
+    User,
+)
 from cloudmgr.services import approval_stages, audit, plans, request_notices, resolution
 from cloudmgr.services.request_inputs import Command, DraftRequest, body_adapter
 from cloudmgr.services.request_kinds import kind_of
 from cloudmgr.services.request_kinds.base import project_of
 from cloudmgr.services.resolution import Resolved
-from cloudmgr.store import requests, servers
+from cloudmgr.store import change_freezes, emergencies, requests, servers
 
 plan = plans.plan
 
 EVENTS_ON_PAGE = 200
+_WORKED_OFF = (RequestPhase.APPROVED, RequestPhase.FULFILLING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,9 @@ class RequestView:
     """What it takes of the quota; empty for kinds that cost nothing."""
     changes: list[Message]
     """What it changes of things that stand, line by line."""
+    emergency: EmergencyOrder | None = None
+    held_by: ChangeFreeze | None = None
+    """The change freeze for whose end it waits."""
 
 
 def account_of(view: RequestView) -> uuid.UUID:
@@ -299,6 +313,8 @@ def get_request(session: Session, actor: Actor, request_id: uuid.UUID) -> Reques
         events=requests.latest_events(session, request.id, EVENTS_ON_PAGE),
         amounts=kind_of(request.kind).amounts(session, request),
         changes=kind_of(request.kind).changes(session, request),
+        emergency=emergencies.of_request(session, request.id) if request.is_emergency else None,
+        held_by=change_freezes.holding(session, request.id) if request.phase in _WORKED_OFF else None,
     )
 
 

@@ -50,9 +50,10 @@ def add(session: Session, row: QuotaVerification) -> bool:
     made = session.execute(
         insert.values(**values)
         .on_conflict_do_nothing(index_elements=["period"])
+        .returning(col(QuotaVerification.id))
         .execution_options(synchronize_session=False)
     )
-    return bool(made.rowcount)  # type: ignore[attr-defined]
+    return made.scalar() is not None
 
 
 def get(session: Session, verification_id: uuid.UUID) -> QuotaVerification | None:
@@ -271,15 +272,15 @@ def _overdue(session: Session) -> Iterator[Disagreement]:
     if not rows:
         return
     open_requests = session.execute(
-        select(ResourceRequest.id, ResourceRequest.submission, ResourceRequest.attempt).where(
+        select(ResourceRequest.id, ResourceRequest.submission, ResourceRequest.revision, ResourceRequest.attempt).where(
             col(ResourceRequest.phase).in_(_OPEN)
         )
     )
     holding = {
         id_
-        for request_id, submission, attempt in open_requests
+        for request_id, submission, revision, attempt in open_requests
         for id_ in (
-            uuid.uuid5(request_id, f"submission:{submission}"),
+            uuid.uuid5(request_id, f"submission:{submission}" + (f":{revision}" if revision else "")),
             uuid.uuid5(request_id, f"retry:{attempt}"),
         )
     }

@@ -12,7 +12,7 @@ from sqlmodel import select
 from cloudmgr.domain import clock
 from cloudmgr.domain.errors import Conflict, Forbidden, InvalidInput, NotFound, OwnRequest, Refusal
 from cloudmgr.domain.ids import new_id
-from cloudmgr.models import Approval, ApprovalStage, AuditEvent, ResourceRequest, Server
+from cloudmgr.models import Approval, ApprovalSeat, ApprovalStage, AuditEvent, ResourceRequest, Server
 from cloudmgr.services import approvals, requests
 from cloudmgr.services.request_inputs import Decide, DraftRequest
 from tests.services.people import LOCAL
@@ -94,13 +94,17 @@ class TestOwn:
     def test_the_database_refuses_it_whoever_writes(self, desk: Desk, lie: str) -> None:
         request = submit(desk, "both")
         stage = desk.session.exec(select(ApprovalStage).where(ApprovalStage.request_id == request.id)).one()
+        seat = desk.session.exec(select(ApprovalSeat).where(ApprovalSeat.stage_id == stage.id)).one()
         requester = request.requester_id if lie == "own" else desk.world.people["stranger"]
         statement = sa.insert(Approval).values(
             id=new_id(),
             created_at=clock.now(),
             request_id=request.id,
+            submission=request.submission,
             requester_id=requester,
             stage_id=stage.id,
+            seat_id=seat.id,
+            policy_version=stage.policy_version,
             decider_id=request.requester_id,
             decision="approve",
             comment="",
