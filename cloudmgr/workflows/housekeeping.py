@@ -8,6 +8,7 @@ from sqlmodel import Session, col
 
 from cloudmgr.domain import clock
 from cloudmgr.models import (
+    Happening,
     IdempotencyKey,
     ObservedServer,
     PlaybookEvent,
@@ -61,6 +62,9 @@ def sweep(session: Session, settings: Settings) -> dict[str, int]:
         ),
         "quota_verifications": quota_proofs.forget(
             session, now - timedelta(days=policy.sync_retention_days), at_once=_BATCH
+        ),
+        "happenings": _delete(
+            session, Happening, col(Happening.created_at) < now - timedelta(days=settings.notices.retention_days)
         ),
         "workers": _delete(session, Worker, col(Worker.last_seen_at) < now - timedelta(days=7)),
     }
