@@ -130,6 +130,8 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "EndServer": {"reason": "设备报废"},
     "CreateExport": {"ledger": "inventory", "format": "xlsx", "filters": {}},
     "DecideFindings": {"ids": [_ID], "decision": "accept", "reason": "已核实"},
+    "MarkRead": {"ids": [_ID]},
+    "SetPreferences": {"email": "wangfang@example.gov.cn", "wanted": {"lease.reminder": ["inbox", "email"]}},
     "AskSync": {"confirm_losses": False},
 }
 """By the name of the body's schema."""

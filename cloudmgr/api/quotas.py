@@ -50,6 +50,7 @@ class QuotaShape(Shape):
     overhang: Amounts
     children_limits: Amounts
     may_set: bool
+    is_closed: bool = Field(default=False, description="It takes no charges any more.")
 
 
 class QuotaTableShape(Shape):
@@ -78,6 +79,7 @@ def _shape(view: AccountView) -> QuotaShape:
         overhang=dict(usage.overhang),
         children_limits=dict(usage.children_limit_sum),
         may_set=view.may_set,
+        is_closed=usage.is_closed,
     )
 
 

@@ -57,6 +57,7 @@ STATUS: Mapping[str, int] = {
     "exclusive_role": 409,
     "stale": 409,
     "quota_exceeded": 409,
+    "limit_in_use": 409,
     "address_unavailable": 409,
     "change_frozen": 409,
     "urged_already": 409,

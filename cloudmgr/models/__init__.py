@@ -32,6 +32,7 @@ from cloudmgr.models.emergencies import EmergencyOrder
 from cloudmgr.models.notices import Delivery, DeliveryAttempt, Happening, Notice, NoticeAddress, NoticePreference
 from cloudmgr.models.openings import PortOpening, PublicIp
 from cloudmgr.models.organizations import Organization, Project, ProjectCredential, ProjectSshKey
+from cloudmgr.models.quota_changes import QuotaChange
 from cloudmgr.models.quota_verifications import QuotaVerification
 from cloudmgr.models.records import AuditEvent, Export, Fact, Worker
 from cloudmgr.models.remarks import Attachment, AttachmentContent, RequestComment, RequestFeedback
@@ -94,6 +95,7 @@ __all__ = [
     "ProjectCredential",
     "ProjectSshKey",
     "PublicIp",
+    "QuotaChange",
     "QuotaVerification",
     "RequestChange",
     "RequestComment",

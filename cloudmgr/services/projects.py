@@ -128,7 +128,7 @@ def create_project(session: Session, actor: Actor, command: CreateProject) -> Pr
         session,
         account_id=account_id,
         parent_id=organization.account_id,
-        code=_account_code(organization, command.system_code or command.name),
+        code=account_code(organization, command.system_code or command.name),
         name=command.name,
     )
     fields = command.model_dump(exclude={"organization"}) | {"mlps_level": command.mlps_level.value}
@@ -168,7 +168,7 @@ def update_project(session: Session, actor: Actor, project_id: uuid.UUID, comman
     session.add(project)
     session.flush()
     if changed.keys() & {"name", "system_code"}:
-        code = _account_code(organization, project.system_code or project.name)
+        code = account_code(organization, project.system_code or project.name)
         quotas.rename_account(session, project.account_id, code=code, name=project.name)
     after = {name: value for name, value in changed.items() if name not in _PERSONAL}
     personal = sorted(changed.keys() & _PERSONAL)
@@ -189,7 +189,8 @@ def _view(actor: Actor, project: Project, organization: Organization) -> Project
     return ProjectView(project, organization, project.owner_phone if may_read else mask_phone(project.owner_phone))
 
 
-def _account_code(organization: Organization, last: str) -> str:
+def account_code(organization: Organization, last: str) -> str:
+    """Return the code of a project's quota account: below its organization's, by system code or name."""
     return f"{organization.code}/{last}"[:128]
 
 

@@ -60,6 +60,11 @@ def may_set(actor: Actor, place: Place) -> bool:
     )
 
 
+def may_rearrange(actor: Actor, place: Place) -> bool:
+    """Whether the actor may change what stands right below a place: it lies in a subtree whose quota they administer."""
+    return any(actor.may(action, place.path) for action in (Action.QUOTA_WRITE, Action.QUOTA_SPLIT))
+
+
 def require_may_set(actor: Actor, place: Place) -> None:
     """Refuse unless the actor may set the limits there.
 

@@ -58,6 +58,14 @@ def of_request(session: Session, request: ResourceRequest) -> list[ServerRow]:
     return [tuple(row) for row in session.exec(_wide().where(condition).order_by(col(Server.name))).all()]
 
 
+def standing(session: Session, project_ids: Sequence[uuid.UUID]) -> list[ServerRow]:
+    """Return the servers of some projects (at most a few hundred) that are not retired."""
+    query = _wide().where(
+        col(Server.project_id).in_(project_ids), col(Server.phase).in_([phase.value for phase in LIVE_SERVERS])
+    )
+    return [tuple(row) for row in session.exec(query.order_by(col(Server.id))).all()]
+
+
 def plain_of_request(session: Session, request: ResourceRequest) -> list[Server]:
     """Return the bare servers of a request, by name."""
     condition = Server.retire_request_id == request.id if request.kind == "retire" else Server.request_id == request.id

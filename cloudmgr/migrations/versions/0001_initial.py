@@ -57,7 +57,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=500), nullable=False),
         sa.Column("detail", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.CheckConstraint(
-            "event IN ('session.login', 'session.logout', 'session.expire', 'access.deny', 'user.password', 'user.create', 'user.update', 'user.lock', 'user.unlock', 'role.grant', 'role.revoke', 'organization.create', 'organization.update', 'project.create', 'project.update', 'ssh_key.add', 'ssh_key.remove', 'flavor.write', 'image.write', 'backend.write', 'backend.check', 'backend.sync', 'backend.away', 'backend.back', 'finding.alarm', 'finding.decide', 'finding.restore', 'zone.write', 'network.write', 'address.write', 'ports.write', 'public_ip.assign', 'public_ip.release', 'quota.set', 'quota.verify', 'quota.alarm', 'quota.repair', 'audit.verify', 'notice.change', 'notice.replay', 'request.save', 'request.submit', 'request.withdraw', 'request.approve', 'request.return', 'request.reject', 'request.change', 'request.confirm', 'request.decline', 'request.comment', 'request.attach', 'request.detach', 'request.feedback', 'deputy.name', 'deputy.end', 'policy.load', 'request.retry', 'request.fulfil', 'request.urge', 'request.escalate', 'emergency.begin', 'emergency.approve', 'emergency.reject', 'emergency.overdue', 'change_freeze.make', 'change_freeze.lift', 'vm.place', 'vm.create', 'vm.activate', 'vm.fail', 'vm.start', 'vm.stop', 'vm.reboot', 'vm.resize', 'vm.renew', 'vm.freeze', 'vm.unfreeze', 'vm.retire', 'vm.delete', 'volume.create', 'volume.attach', 'volume.detach', 'volume.delete', 'snapshot.create', 'snapshot.revert', 'snapshot.delete', 'certificate.issue', 'certificate.check', 'playbook.start', 'playbook.finish', 'inventory.export', 'inventory.import', 'inventory.open', 'inventory.enter', 'inventory.change', 'inventory.confirm', 'inventory.retire', 'inventory.reveal', 'export.read', 'system.start', 'system.stop', 'system.init', 'system.apply', 'system.backup', 'system.restore', 'system.retention')",
+            "event IN ('session.login', 'session.logout', 'session.expire', 'access.deny', 'user.password', 'user.create', 'user.update', 'user.lock', 'user.unlock', 'role.grant', 'role.revoke', 'organization.create', 'organization.update', 'project.create', 'project.update', 'ssh_key.add', 'ssh_key.remove', 'flavor.write', 'image.write', 'backend.write', 'backend.check', 'backend.sync', 'backend.away', 'backend.back', 'finding.alarm', 'finding.decide', 'finding.restore', 'zone.write', 'network.write', 'address.write', 'ports.write', 'public_ip.assign', 'public_ip.release', 'quota.set', 'quota.transfer', 'quota.move', 'quota.merge', 'quota.close', 'quota.reopen', 'quota.verify', 'quota.alarm', 'quota.repair', 'audit.verify', 'notice.change', 'notice.replay', 'request.save', 'request.submit', 'request.withdraw', 'request.approve', 'request.return', 'request.reject', 'request.change', 'request.confirm', 'request.decline', 'request.comment', 'request.attach', 'request.detach', 'request.feedback', 'deputy.name', 'deputy.end', 'policy.load', 'request.retry', 'request.fulfil', 'request.urge', 'request.escalate', 'emergency.begin', 'emergency.approve', 'emergency.reject', 'emergency.overdue', 'change_freeze.make', 'change_freeze.lift', 'vm.place', 'vm.create', 'vm.activate', 'vm.fail', 'vm.start', 'vm.stop', 'vm.reboot', 'vm.resize', 'vm.renew', 'vm.freeze', 'vm.unfreeze', 'vm.retire', 'vm.delete', 'volume.create', 'volume.attach', 'volume.detach', 'volume.delete', 'snapshot.create', 'snapshot.revert', 'snapshot.delete', 'certificate.issue', 'certificate.check', 'playbook.start', 'playbook.finish', 'inventory.export', 'inventory.import', 'inventory.open', 'inventory.enter', 'inventory.change', 'inventory.confirm', 'inventory.retire', 'inventory.reveal', 'export.read', 'system.start', 'system.stop', 'system.init', 'system.apply', 'system.backup', 'system.restore', 'system.retention')",
             name=op.f("ck_audit_events_event_known"),
         ),
         sa.CheckConstraint("outcome IN ('success', 'denied', 'failure')", name=op.f("ck_audit_events_outcome_known")),
@@ -1243,6 +1243,26 @@ def upgrade() -> None:
     with op.batch_alter_table("playbook_runs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_playbook_runs_organization_id"), ["organization_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_playbook_runs_request_id"), ["request_id"], unique=False)
+
+    op.create_table(
+        "quota_changes",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("key", sa.String(length=640), nullable=False),
+        sa.Column("before", sa.BigInteger(), nullable=True),
+        sa.Column("wanted", sa.BigInteger(), nullable=False),
+        sa.Column("granted", sa.BigInteger(), nullable=True),
+        sa.Column("granted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("wanted >= 0", name=op.f("ck_quota_changes_wanted_not_negative")),
+        sa.ForeignKeyConstraint(["account_id"], ["quota_accounts.id"], name=op.f("fk_quota_changes_account_id")),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_quota_changes_request_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_quota_changes")),
+        sa.UniqueConstraint("request_id", "key", name=op.f("uq_quota_changes_request_id_key")),
+    )
+    with op.batch_alter_table("quota_changes", schema=None) as batch_op:
+        batch_op.create_index("ix_quota_changes_account_granted", ["account_id", "granted_at"], unique=False)
 
     op.create_table(
         "request_comments",
