@@ -93,6 +93,12 @@ class Policy(Section):
     lease_reminder_days: tuple[int, ...] = (60, 30, 7)
     lease_grace_days: int = Field(default=30, ge=0, le=3660)
     """So many days after it was frozen at its lease's end a server is retired; 0: never by itself."""
+    project_no_required: bool = False
+    """New servers are refused to a project without a project number (立项文号)."""
+    funding_source_required: bool = False
+    """A request for new servers must say who pays."""
+    attachments_required: int = Field(default=0, ge=0, le=20)
+    """A request for new servers is submitted with at least so many attachments."""
     event_retention_days: int = Field(default=400, ge=190)
     playbook_event_retention_days: int = Field(default=200, ge=1)
     workflow_retention_days: int = Field(default=30, ge=1)
@@ -102,6 +108,12 @@ class Policy(Section):
     audit_retention_days: int = Field(default=400, ge=190)
     """Audit events are kept at least this long; nothing here deletes them."""
     prefer_xinchuang: bool = True
+    approval_file: Path | None = None
+    """The approval policy; loaded at the start of a worker where its version is not loaded yet."""
+    quota_change_auto_pct: int = Field(default=10, ge=0, le=1000)
+    """A quota request that raises no limit by more than this is granted by rule; 0: every one is decided on."""
+    quota_change_auto_days: int = Field(default=30, ge=0, le=3650)
+    """A second raise of the same account within so many days is always decided on; 0: that does not matter."""
     holidays_file: Path | None = None
     """Days off and exchanged working days; a year in it stands instead of the packaged one."""
     working_hours: tuple[str, ...] = ("09:00-12:00", "13:30-17:30")

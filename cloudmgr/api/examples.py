@@ -23,6 +23,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
         "network_zone": "政务外网区",
     },
     "UpdateProject": {"owner_name": "李娜", "owner_phone": "13800000002", "stage": "live"},
+    "SetStage": {"stage": "trial", "reason": "开始试运行"},
     "AddSshKey": {
         "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFrmUYQ0dPBdPkCDLY1XhgBVm9ujA4eLgMLSv3DpQkQe ops",
         "name": "运维",

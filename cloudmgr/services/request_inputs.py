@@ -79,6 +79,10 @@ class CreateRequest(Input):
     servers: Annotated[list[ServersEntry], Field(min_length=1, max_length=MAX_ENTRIES)]
     emergency: bool = False
     emergency_reason: Comment = ""
+    exclusive: bool = False
+    exclusive_reason: Comment = ""
+    funding_source: Annotated[Text, StringConstraints(max_length=200)] = ""
+    priority: Literal["normal", "high"] = "normal"
 
 
 class RetireRequest(Input):
@@ -215,6 +219,20 @@ class SnapshotRequest(Input):
     delete: Annotated[list[Id], Field(max_length=MAX_COUNT)] = Field(default_factory=list)
 
 
+class QuotaChangeRequest(Input):
+    """配额变更: other limits for a quota account (or a project's). `limits` are what they are to be, not by how much more."""
+
+    kind: Literal["quota_change"]
+    account: Id | None = None
+    project: Id | None = None
+    limits: Annotated[
+        dict[Annotated[str, StringConstraints(min_length=1, max_length=640)], Annotated[int, Field(ge=0, le=10**12)]],
+        Field(min_length=1, max_length=MAX_ENTRIES),
+    ]
+    purpose: Purpose
+    basis_no: Annotated[Text, StringConstraints(min_length=1, max_length=128)] | None = None
+
+
 Command = (
     CreateRequest
     | RetireRequest
@@ -226,6 +244,7 @@ Command = (
     | PublicIpRequest
     | VolumeRequest
     | SnapshotRequest
+    | QuotaChangeRequest
 )
 """What can be submitted, one class a kind."""
 RequestBody = Annotated[Command, Field(discriminator="kind")]
@@ -250,6 +269,10 @@ class DraftRequest(Input):
     servers: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
     emergency: bool = False
     emergency_reason: Comment = ""
+    exclusive: bool = False
+    exclusive_reason: Comment = ""
+    funding_source: Annotated[Text, StringConstraints(max_length=200)] = ""
+    priority: Literal["normal", "high"] = "normal"
     open: list[Loose] = Field(default_factory=list, max_length=MAX_PORTS)
     close: list[Loose] = Field(default_factory=list, max_length=MAX_PORTS)
     assign: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)

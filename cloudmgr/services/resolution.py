@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from sqlmodel import Session
 
@@ -17,7 +17,7 @@ from cloudmgr.domain.phases import LIVE_SERVERS, REFUSED_LEVELS, ServerPhase
 from cloudmgr.domain.port_rules import PortOpeningAsked
 from cloudmgr.models import Backend, Flavor, Image, Organization, Project, Server
 from cloudmgr.services import addresses as wanted_addresses
-from cloudmgr.services import openings, playbooks
+from cloudmgr.services import create_rules, openings, playbooks
 from cloudmgr.services.policy import playbook_folders, policy_of
 from cloudmgr.services.request_inputs import CreateRequest, RetireRequest, ServersEntry
 from cloudmgr.store import lookups, placement, server_changes, servers
@@ -72,6 +72,15 @@ class PlannedServer:
         if self.backend is not None:
             dims["backend"] = self.backend.name
         return Part(part_id=self.id, amounts=self.amounts, dims=dims, top=self.top_account_id)
+
+
+class Concerned(Protocol):
+    """Whose a request is; without a project it is about an organization's own quota."""
+
+    @property
+    def project(self) -> Project | None: ...
+    @property
+    def organization(self) -> Organization: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,7 @@ def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> Re
         today=clock.today(),
         max_days=policy_of(session).lease_max_days,
     )
+    create_rules.check(session, project, command)
     names = lookups.Names(session)
     planned: list[PlannedServer] = []
     for index, entry in enumerate(command.servers):

@@ -14,7 +14,7 @@ from cloudmgr.domain.errors import NoFittingPool
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase, Spread
 from cloudmgr.models import Organization, Project, ResourceRequest, Server
-from cloudmgr.services import addresses, emergencies, openings, resolution
+from cloudmgr.services import addresses, create_rules, emergencies, openings, resolution
 from cloudmgr.services.policy import policy_of, worker_of
 from cloudmgr.services.request_inputs import CreateRequest
 from cloudmgr.services.request_kinds.base import (
@@ -74,6 +74,7 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
         for index in range(len(command.servers)):
             for refusal in _unfit_entries([_plan_entry(session, command, resolved, index)]):
                 raise NoFittingPool(refusal["message"].template, field=f"servers[{index}]", **refusal["message"].params)
+        create_rules.require_attachments(session, request)
         request.env = command.env.value
         request.network_zone = command.network_zone
         request.lease_end = command.lease_end
@@ -173,7 +174,8 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
         return bool(failed)
 
     def changes(self, session: Session, request: ResourceRequest) -> list[Message]:
-        return [openings.told(session, row, opens=True) for row in opening_store.of_request(session, request.id)]
+        ports = [openings.told(session, row, opens=True) for row in opening_store.of_request(session, request.id)]
+        return [*create_rules.told(request.body), *ports]
 
     def servers(self, session: Session, request: ResourceRequest) -> list[servers.ServerRow]:
         return servers.of_request(session, request)
