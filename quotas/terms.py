@@ -131,25 +131,34 @@ def terms_of(
 
 def due_terms(session: Session, *, most: int) -> list[UUID]:
     """Return the terms whose beginning or end is reached, the earliest first, at most so many. Locks nothing."""
-    due = sa.case((TERMS.c.state == "waiting", TERMS.c.valid_from), else_=TERMS.c.valid_until)
-    rows = session.connection().execute(
-        sa.select(TERMS.c.id).where(_is_due(clock.now())).order_by(due, TERMS.c.id).limit(most)
-    )
+    rows = session.connection().execute(sa.select(TERMS.c.id).where(_is_due(clock.now())).order_by(*_ORDER).limit(most))
     return list(rows.scalars())
 
 
 def apply_term(session: Session, term_id: UUID) -> TermTurn | None:
-    """Begin or end a term that is due, with its ledger entry; None when nothing is due any more. Twice is once."""
-    account_id = session.connection().execute(sa.select(TERMS.c.account_id).where(TERMS.c.id == term_id)).scalar()
-    if account_id is None:
+    """Do the earliest thing that is due of this term's limit: begin or end a term, with its ledger entry.
+
+    One that ends at the moment another begins ends first. None: nothing is due any more. Ask `due_terms` again until it
+    names nothing, for a term may have both to begin and to end.
+    """
+    chosen = session.connection().execute(_SHOWN.where(TERMS.c.id == term_id)).one_or_none()
+    if chosen is None:
         return None
-    lock_tree(session, account_id)
-    now = clock.now()
-    found = session.connection().execute(_SHOWN.where(TERMS.c.id == term_id, _is_due(now))).one_or_none()
+    named = Term(*chosen)
+    lock_tree(session, named.account_id)
+    found = (
+        session.connection()
+        .execute(
+            _SHOWN.where(TERMS.c.account_id == named.account_id, TERMS.c.key == named.key, _is_due(clock.now()))
+            .order_by(*_ORDER)
+            .limit(1)
+        )
+        .one_or_none()
+    )
     if found is None:
         return None
     term = Term(*found)
-    level = read_levels(session, account_id)[-1]
+    level = read_levels(session, term.account_id)[-1]
     if term.state == "waiting":
         turn = _begin(session, level, term)
         state = "in_force" if term.valid_until is not None else "ended"
@@ -233,6 +242,11 @@ def _is_due(now: datetime) -> sa.ColumnElement[bool]:
     )
 
 
+_ORDER = (
+    sa.case((TERMS.c.state == "waiting", TERMS.c.valid_from), else_=TERMS.c.valid_until),
+    sa.case((TERMS.c.state == "in_force", 0), else_=1),
+    TERMS.c.id,
+)
 _SHOWN = sa.select(
     TERMS.c.id,
     TERMS.c.account_id,
