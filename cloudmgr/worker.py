@@ -27,7 +27,16 @@ from cloudmgr.domain.findings import SyncKind
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Backend
 from cloudmgr.models import Worker as WorkerRow
-from cloudmgr.services import audit, audit_verification, certificates, deliveries, maintenance, quota_proofs
+from cloudmgr.services import (
+    approval_policy,
+    audit,
+    audit_verification,
+    certificates,
+    deliveries,
+    maintenance,
+    policy,
+    quota_proofs,
+)
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
 from cloudmgr.worker_listener import Listener
@@ -121,6 +130,7 @@ class Worker:
             self._reaper = Reaper(self._engine, self.executor_id)
             self._reaper.hold()
         self._declare_backends()
+        self._load_policy()
         engines.start(self.settings, self.executor_id, self._engine)
         self._working = True
         if self._reaper is not None:
@@ -238,6 +248,10 @@ class Worker:
                 if backend.name not in names and self.settings.is_sqlite:
                     backend.is_configured = False
                     session.add(backend)
+
+    def _load_policy(self) -> None:
+        with self._transaction() as session:
+            approval_policy.prepare(policy.attach(session, self.settings), SYSTEM)
 
     def _watch_backends(self) -> None:
         """Ask every backend at once; one that is still being asked from the last round is left to it."""

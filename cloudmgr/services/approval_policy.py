@@ -12,20 +12,24 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from cloudmgr.domain import approval, clock
 from cloudmgr.domain.access import Action, Actor, Role, require
 from cloudmgr.domain.approval import Level, Mode, OnTimeout, OwnQuota, Policy
-from cloudmgr.domain.errors import Conflict, InvalidInput
+from cloudmgr.domain.errors import Conflict, InvalidInput, Refusal
 from cloudmgr.domain.events import Event
-from cloudmgr.domain.messages import N_
+from cloudmgr.domain.messages import N_, Message
+from cloudmgr.domain.notices import About, NoticeEvent, RoleAt
 from cloudmgr.domain.phases import Environment, MlpsLevel
 from cloudmgr.models import ApprovalPolicy
 from cloudmgr.services import audit
 from cloudmgr.services.inputs import Closed, Code, Input, Name
+from cloudmgr.services.notices import notify
+from cloudmgr.services.policy import policy_of
 from cloudmgr.services.usernames import username_key
-from cloudmgr.store import approvals, users
+from cloudmgr.store import approvals, organizations, users
 
 MAX_RULES, MAX_SEATS, MAX_TEXT = 100, 10, 200_000
 _PACKAGED = "approval_policy.toml"
@@ -233,19 +237,12 @@ def load(session: Session, actor: Actor, text: str) -> ApprovalPolicy:
 def in_force(session: Session) -> InForce:
     """Return the policy that decides today: of those begun and not over the one begun last, else the last that was.
 
-    Where none was loaded, or none has begun, the packaged one holds. An expired one is logged as an error, at each use.
+    Where none was loaded, or none has begun, the packaged one holds.
     """
     today = clock.today()
     row = approvals.policy_in_force(session, today)
     policy = parse(row.text if row is not None else packaged_text())
-    expired = policy.is_expired(today)
-    if expired:
-        logger.error(
-            "the approval policy %s expired on %s and stays in force: load the next one",
-            policy.version,
-            policy.valid_until,
-        )
-    return InForce(policy, expired)
+    return InForce(policy, policy.is_expired(today))
 
 
 def list_policies(session: Session, actor: Actor) -> list[ApprovalPolicy]:
@@ -258,3 +255,62 @@ def read_current(session: Session, actor: Actor) -> InForce:
     """Return the policy that decides today, for somebody to read."""
     require(actor, Action.CATALOGUE_READ)
     return in_force(session)
+
+
+def deciding(session: Session) -> Policy:
+    """Return the policy in force for a submission; where it has expired, say so loudly: in the log, and to administrators."""
+    found = in_force(session)
+    policy = found.policy
+    if found.is_expired:
+        logger.error(
+            "the approval policy %s expired on %s and stays in force: load the next one",
+            policy.version,
+            policy.valid_until,
+        )
+        root = organizations.root(session)
+        if root is not None:
+            notify(
+                session,
+                NoticeEvent.POLICY_EXPIRED,
+                Message(
+                    N_("The approval policy {version} expired on {day} and stays in force; load the next one."),
+                    {"version": policy.version, "day": str(policy.valid_until)},
+                ),
+                to=[RoleAt(Role.SYSTEM_ADMIN, root.id), RoleAt(Role.QUOTA_ADMIN, root.id)],
+                about=About("approval_policy", "", policy.version, "/approval-policy"),
+                dedupe=policy.version,
+            )
+    return policy
+
+
+def prepare(session: Session, actor: Actor) -> None:
+    """Load the packaged policy where none is, and the file of `[policy] approval_file` where it is not; at every start.
+
+    A file that is wrong, or that names a loaded version with another text, is logged and changes nothing.
+    """
+    texts = [] if approvals.policies(session) else [packaged_text()]
+    file = policy_of(session).approval_file
+    if file is not None:
+        try:
+            texts.append(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            logger.warning("the approval policy file %s cannot be read: %s", file, error)
+    for text in texts:
+        try:
+            with session.begin_nested():
+                load(session, actor, text)
+        except IntegrityError:
+            logger.info("another worker has loaded the approval policy at this moment")
+        except Refusal as refusal:
+            logger.warning(
+                "the approval policy is not loaded: %s %s", refusal.message, list(getattr(refusal, "invalid", ()))
+            )
+
+
+def gauges(session: Session) -> dict[str, float]:
+    """Return what /metrics tells: whether the policy in force has expired, and how many days it has left."""
+    found = in_force(session)
+    told = {"cloudmgr_approval_policy_expired": float(found.is_expired)}
+    if found.policy.valid_until is not None:
+        told["cloudmgr_approval_policy_days_left"] = float((found.policy.valid_until - clock.today()).days)
+    return told

@@ -12,6 +12,7 @@ from cloudmgr.domain.access import Actor
 from cloudmgr.domain.approval import Facts, Level, Mode, OwnQuota, SeatRule, StageRule
 from cloudmgr.models import Approval, ApprovalSeat, ApprovalStage, Organization, ResourceRequest
 from cloudmgr.services import approval_policy, request_notices
+from cloudmgr.services.quota_places import places_of
 from cloudmgr.services.usernames import username_key
 from cloudmgr.services.working_calendar import calendar_of
 from cloudmgr.store import approvals, organizations, users
@@ -38,7 +39,7 @@ def lay_out(
     session: Session, request: ResourceRequest, organization: Organization, facts: Facts
 ) -> list[ApprovalStage]:
     """Write the stages that the policy in force asks of this submission, and open the first."""
-    policy = approval_policy.in_force(session).policy
+    policy = approval_policy.deciding(session)
     rules = policy.rule_for(complete(session, organization, facts, policy)).stages
     stages, seats = [], []
     for position, rule in enumerate(rules, 1):
@@ -210,8 +211,22 @@ def _place(
     if seat.level is Level.DISTRICT:
         return _district(organization), None
     if seat.level is Level.PARENT:
-        return (organization.id if request.project_id else organization.parent_id or root), None
+        return _above_account(session, request, organization), None
     return root, None
+
+
+def _above_account(session: Session, request: ResourceRequest, organization: Organization) -> uuid.UUID:
+    """Return the organization above the quota account that a request asks to change, whoever asks."""
+    root = uuid.UUID(organization.path.split("/")[1])
+    if request.account_id is None:
+        return organization.parent_id or root
+    place = places_of(session, [request.account_id]).get(request.account_id)
+    if place is None:
+        return root
+    chain = place.organization_path.strip("/").split("/")
+    if place.kind == "organization":
+        chain = chain[:-1]
+    return uuid.UUID(chain[-1]) if chain else root
 
 
 def _district(organization: Organization) -> uuid.UUID:
