@@ -26,8 +26,8 @@ from cloudmgr.http.deps import ActorDep, PageDep, SessionDep, encode_cursor
 from cloudmgr.http.routes import api_router, rule
 from cloudmgr.i18n import translator
 from cloudmgr.models import ResourceRequest
-from cloudmgr.services import approvals, requests, servers
-from cloudmgr.services.request_bodies import SentRequest, drafted
+from cloudmgr.services import approvals, deadlines, requests, servers
+from cloudmgr.services.request_bodies import SentRequest, awaited, drafted
 from cloudmgr.services.request_inputs import Decide, DraftRequest, RequestBody
 
 router = api_router("", "requests")
@@ -76,7 +76,15 @@ SNAPSHOT_EXAMPLE = {
     "purpose": "升级前留底",
     "create": [{"server": "019ab6f0-0000-7000-8000-000000000002", "name": "before-upgrade"}],
 }
+QUOTA_CHANGE_EXAMPLE = {
+    "kind": "quota_change",
+    "account": "019ab6f0-0000-7000-8000-000000000003",
+    "limits": {"vcpus": 640, "vcpus{arch=aarch64}": 512},
+    "purpose": "2027 年新建系统",
+    "basis_no": "芙数发〔2026〕18号",
+}
 _EXAMPLES = {
+    "quota_change": {"summary": "配额变更", "value": QUOTA_CHANGE_EXAMPLE},
     "volume": {"summary": "云硬盘", "value": VOLUME_EXAMPLE},
     "snapshot": {"summary": "快照", "value": SNAPSHOT_EXAMPLE},
     "create": {"summary": "申请", "value": CREATE_EXAMPLE},
@@ -114,7 +122,10 @@ def list_requests(
         limit=page.limit,
         cursor=page.cursor,
     )
-    return _json({"items": [request_line(row) for row in rows], "next_cursor": encode_cursor(following)})
+    dues = deadlines.open_dues(session, [row[0].id for row in rows])
+    return _json(
+        {"items": [request_line(row, dues.get(row[0].id)) for row in rows], "next_cursor": encode_cursor(following)}
+    )
 
 
 def _json(document: Any, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -135,10 +146,15 @@ def create_request(
     session: SessionDep,
     http: Request,
 ) -> Response:
-    """Submit a request, or keep it as a draft with `"draft": true`. Over quota nothing is held and nothing stays."""
-    body = drafted(command)
+    """Submit a request, or keep it as a draft with `"draft": true`. Over quota nothing is held and nothing stays.
+
+    With `"after": "<id of a quota change>"` it is kept as a draft that is submitted by itself when that is granted.
+    """
+    body, after = drafted(command), awaited(command)
     if isinstance(body, DraftRequest):
         request = requests.save_draft(session, actor, body)
+    elif after is not None:
+        request = requests.save_waiting(session, actor, body, after)
     else:
         request = requests.submit_new(session, actor, body)
     return _answer(session, actor, request, http, status.HTTP_201_CREATED)

@@ -19,6 +19,7 @@ from cloudmgr.domain.phases import (
     EDITABLE_REQUESTS,
     HOLDING_REQUESTS,
     NUMBER_PREFIXES,
+    RequestKind,
     RequestPhase,
     require_request_move,
 )
@@ -33,11 +34,11 @@ from cloudmgr.models import (
     ResourceRequest,
     User,
 )
-from cloudmgr.services import approval_stages, audit, plans, request_notices, resolution
+from cloudmgr.services import approval_stages, audit, plans, request_notices, resolution, waiting_requests
 from cloudmgr.services.request_inputs import Command, DraftRequest, body_adapter
 from cloudmgr.services.request_kinds import kind_of
 from cloudmgr.services.request_kinds.base import project_of
-from cloudmgr.services.resolution import Resolved
+from cloudmgr.services.resolution import Concerned
 from cloudmgr.store import change_freezes, emergencies, requests, servers
 
 plan = plans.plan
@@ -95,6 +96,46 @@ def save_draft(session: Session, actor: Actor, command: DraftRequest) -> Resourc
     return request
 
 
+def save_waiting(session: Session, actor: Actor, command: Command, after: uuid.UUID) -> ResourceRequest:
+    """Keep a whole request as a draft that is submitted by itself when the quota change `after` is granted.
+
+    Every rule but quota is asked now, and again then. Where the change is granted already, the request is submitted now.
+
+    Raises:
+        InvalidInput: `after` is no quota change the actor may read. Conflict: it was not granted and will not be.
+        The refusals of `resolution`.
+    """
+    resolved = kind_of(command.kind).resolve(session, actor, command)
+    try:
+        change, _ = visible(session, actor, after, lock=True)
+    except NotFound:
+        change = None
+    if change is None or change.kind != RequestKind.QUOTA_CHANGE or command.kind == "quota_change":
+        raise InvalidInput(N_("There is no such quota change to wait for."), field="after")
+    if change.phase == RequestPhase.FULFILLED:
+        return submit_new(session, actor, command)
+    if RequestPhase(change.phase) not in waiting_requests.OPEN_PHASES:
+        raise Conflict(
+            N_("The quota change {number} is {phase}: it cannot be waited for."),
+            field="after",
+            number=change.number or "",
+            phase=word(REQUEST_PHASES, change.phase),
+        )
+    request = ResourceRequest(
+        kind=command.kind,
+        project_id=resolved.project.id if resolved.project else None,
+        organization_id=resolved.organization.id,
+        requester_id=_person(actor),
+        purpose=command.purpose,
+        after_id=change.id,
+        body=command.model_dump(mode="json", exclude_unset=True),
+    )
+    requests.add(session, request)
+    _audit(session, actor, Event.REQUEST_SAVE, request, resolved.organization, after=str(change.id))
+    waiting_requests.told_waiting(session, request, change)
+    return request
+
+
 def submit_new(session: Session, actor: Actor, command: Command) -> ResourceRequest:
     """Submit a request in one go: checked, numbered, its quota held, its first approval stage opened.
 
@@ -105,7 +146,7 @@ def submit_new(session: Session, actor: Actor, command: Command) -> ResourceRequ
     resolved = kind_of(command.kind).resolve(session, actor, command)
     request = ResourceRequest(
         kind=command.kind,
-        project_id=resolved.project.id,
+        project_id=resolved.project.id if resolved.project else None,
         organization_id=resolved.organization.id,
         requester_id=_person(actor),
         purpose=command.purpose,
@@ -234,9 +275,10 @@ def give_up(session: Session, request: ResourceRequest, phase: RequestPhase) -> 
     if phase is not RequestPhase.RETURNED:
         request.finished_at = clock.now()
     requests.add(session, request)
+    kind_of(request.kind).ended(session, request, phase)
 
 
-def _submit(session: Session, actor: Actor, request: ResourceRequest, command: Command, resolved: Resolved) -> None:
+def _submit(session: Session, actor: Actor, request: ResourceRequest, command: Command, resolved: Concerned) -> None:
     kind = kind_of(request.kind)
     request.purpose = command.purpose
     request.submission += 1
@@ -244,6 +286,7 @@ def _submit(session: Session, actor: Actor, request: ResourceRequest, command: C
     request.submitted_at = request.updated_at = clock.now()
     request.body = command.model_dump(mode="json", exclude_unset=True)
     request.refusal = None
+    request.after_id = None
     request.is_emergency = getattr(command, "emergency", False)
     kind.hold(session, request, command, resolved)
     if request.number is None:
@@ -254,7 +297,9 @@ def _submit(session: Session, actor: Actor, request: ResourceRequest, command: C
     requests.add(session, request)
     count = kind.write(session, request, resolved)
     facts = kind.facts(session, request, command, resolved)
-    approval_stages.lay_out(session, request, resolved.organization, facts)
+    rule = kind.by_rule(session, request, resolved)
+    if rule is None:
+        approval_stages.lay_out(session, request, resolved.organization, facts)
     _audit(session, actor, Event.REQUEST_SUBMIT, request, resolved.organization, **{kind.counted: count})
     requests.tell(
         session,
@@ -263,7 +308,28 @@ def _submit(session: Session, actor: Actor, request: ResourceRequest, command: C
         message=Message(kind.told, {"person": actor.display_name, "number": request.number}),
         dedupe=f"submitted:{request.submission}",
     )
+    if rule is not None:
+        _approve_by_rule(session, actor, request, resolved.organization, rule)
     kind.submitted(session, actor, request, command, resolved)
+
+
+def _approve_by_rule(
+    session: Session, actor: Actor, request: ResourceRequest, organization: Organization, rule: Message
+) -> None:
+    """Approve what a rule of the policy grants without anybody's decision, and have it worked off."""
+    request.phase = RequestPhase.APPROVED.value
+    request.decided_at = clock.now()
+    request.attempt += 1
+    requests.add(session, request)
+    requests.tell(session, request.id, kind="phase", message=rule, dedupe=f"by_rule:{request.submission}")
+    kind_of(request.kind).approved(session, actor, request, organization)
+    queue.enqueue(
+        session,
+        "fulfil_request",
+        queue.workflow_id("fulfil_request", request.id, request.attempt),
+        str(request.id),
+        request.attempt,
+    )
 
 
 def list_requests(

@@ -10,7 +10,7 @@ from dbos import DBOS, SetWorkflowID
 
 from cloudmgr.adapters import queue
 from cloudmgr.domain.phases import RequestKind
-from cloudmgr.workflows import playbook_runs, request_facts
+from cloudmgr.workflows import playbook_runs, quota_changes, request_facts
 from cloudmgr.workflows.freeze import freeze_server, unfreeze_server
 from cloudmgr.workflows.openings import apply_openings
 from cloudmgr.workflows.provision import provision_server
@@ -32,8 +32,18 @@ def fulfil_request(request_id: str, attempt: int) -> str:
     _each(begun["items"])
     if begun["kind"] == RequestKind.CREATE:
         _configure(request_id, attempt)
+    if begun["kind"] == RequestKind.QUOTA_CHANGE:
+        write("grant", quota_changes.grant, request_id)
     phase: str = write("finish", request_facts.finish, request_id, attempt)
+    if begun["kind"] == RequestKind.QUOTA_CHANGE:
+        _submit_waiting(request_id)
     return phase
+
+
+def _submit_waiting(request_id: str) -> None:
+    """Submit the requests that waited for this quota; each is a transaction of its own, so that one refusal is only its."""
+    for draft_id in write("waiting", quota_changes.waiting, request_id):
+        write("submit_waiting", quota_changes.submit_waiting, draft_id)
 
 
 _WORKFLOWS: Mapping[str, Any] = {

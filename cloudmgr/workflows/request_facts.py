@@ -13,7 +13,7 @@ from cloudmgr.domain.phases import RequestKind, RequestPhase, ServerPhase, requi
 from cloudmgr.models import Organization, ResourceRequest
 from cloudmgr.services import audit, change_freezes, request_notices
 from cloudmgr.store import requests, servers
-from cloudmgr.workflows import openings, public_ips, server_changes, snapshot_facts, volume_facts
+from cloudmgr.workflows import openings, public_ips, quota_changes, server_changes, snapshot_facts, volume_facts
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.work import Tally, Work, item
 
@@ -87,6 +87,7 @@ _WORK: Mapping[str, Work] = {
     RequestKind.PUBLIC_IP: Work(public_ips.items, public_ips.tally),
     RequestKind.VOLUME: Work(volume_facts.items, volume_facts.tally),
     RequestKind.SNAPSHOT: Work(snapshot_facts.items, snapshot_facts.tally),
+    RequestKind.QUOTA_CHANGE: Work(lambda *_: [], quota_changes.tally),
 }
 
 

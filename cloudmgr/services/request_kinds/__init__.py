@@ -9,6 +9,7 @@ from cloudmgr.services.request_kinds.freeze import FreezeKind, UnfreezeKind
 from cloudmgr.services.request_kinds.imports import ImportKind
 from cloudmgr.services.request_kinds.ports import PortsKind
 from cloudmgr.services.request_kinds.public_ip import PublicIpKind
+from cloudmgr.services.request_kinds.quota_change import QuotaChangeKind
 from cloudmgr.services.request_kinds.renew import RenewKind
 from cloudmgr.services.request_kinds.resize import ResizeKind
 from cloudmgr.services.request_kinds.retire import RetireKind
@@ -29,6 +30,7 @@ KINDS: Mapping[str, Kind[Any, Any]] = {
         PublicIpKind(),
         VolumeKind(),
         SnapshotKind(),
+        QuotaChangeKind(),
     )
 }
 """Every kind that can be asked for. A new one is a module here, its body in `request_inputs` and its work in `workflows`."""

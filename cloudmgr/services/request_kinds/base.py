@@ -11,14 +11,15 @@ from cloudmgr.domain import placement
 from cloudmgr.domain.access import Actor
 from cloudmgr.domain.approval import Facts, OwnQuota
 from cloudmgr.domain.messages import N_, Message
+from cloudmgr.domain.phases import RequestPhase
 from cloudmgr.models import Organization, Project, ResourceRequest
 from cloudmgr.services.inputs import Input
-from cloudmgr.services.resolution import Resolved
+from cloudmgr.services.resolution import Concerned
 from cloudmgr.store import servers
 from quotas import Preview
 
 C = TypeVar("C", bound=Input)
-R = TypeVar("R", bound=Resolved)
+R = TypeVar("R", bound=Concerned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,13 @@ class Kind(ABC, Generic[C, R]):
 
     def submitted(self, session: Session, actor: Actor, request: ResourceRequest, command: C, resolved: R) -> None:
         """Do what the kind does at once when a request has been submitted and its stages are open."""
+
+    def by_rule(self, session: Session, request: ResourceRequest, resolved: R) -> Message | None:  # noqa: ARG002 - the default
+        """Say which rule grants the submission without anybody's decision; None: it passes its stages."""
+        return None
+
+    def ended(self, session: Session, request: ResourceRequest, phase: RequestPhase) -> None:
+        """Do what follows from an end before fulfilment; the request is in `phase` already."""
 
     @abstractmethod
     def give_up(self, session: Session, request: ResourceRequest) -> None:
