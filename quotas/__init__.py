@@ -4,8 +4,10 @@ Every function takes a session, runs in the caller's transaction and never commi
 """
 
 from quotas.accounts import Account, ancestors_of, create_account, get_account, lock_tree, rename_account
+from quotas.allocation import Allotment, OverAllotted, require_allotment
 from quotas.guarantees import GuaranteeChange, set_guarantees
 from quotas.holdings import HeldPart, PartState, Reservation
+from quotas.holds import Hold, held_since, holds_below
 from quotas.keys import DIMENSIONS, PLACEMENT_DIMENSIONS, Key, format_key, parse_key
 from quotas.limits import LimitChange, set_limits
 from quotas.loan_books import Loan, LoanAmount, get_loan, loans_of
@@ -32,22 +34,27 @@ from quotas.refusals import (
 )
 from quotas.repair import SourcesDisagree, repair_from_entries
 from quotas.reservations import adopt, get_reservation, place, post, release, reserve, resize, unplace, void
+from quotas.targets import SHARES, Target, set_target, targets_of
 from quotas.terms import Term, TermTurn, apply_term, cancel_term, due_terms, set_terms, terms_of
 from quotas.transfers import AccountChange, Transfer, sides, transfer
 from quotas.usage import AccountUsage, Preview, PreviewKey, PreviewLevel, account_usage, preview, tree
+from quotas.warnings import QuotaWarning, must_note, note_crossings, standing
 
 __all__ = [
     "DIMENSIONS",
     "MAX_AMOUNT",
     "MAX_PARTS",
     "PLACEMENT_DIMENSIONS",
+    "SHARES",
     "Account",
     "AccountChange",
     "AccountUsage",
+    "Allotment",
     "Binding",
     "GuaranteeChange",
     "GuaranteeRefused",
     "HeldPart",
+    "Hold",
     "Key",
     "LedgerError",
     "LimitChange",
@@ -59,15 +66,18 @@ __all__ = [
     "Merge",
     "Mismatch",
     "Outlived",
+    "OverAllotted",
     "Part",
     "PartState",
     "Preview",
     "PreviewKey",
     "PreviewLevel",
     "QuotaExceeded",
+    "QuotaWarning",
     "Reservation",
     "RootLimitRequired",
     "SourcesDisagree",
+    "Target",
     "Term",
     "TermTurn",
     "Transfer",
@@ -87,10 +97,14 @@ __all__ = [
     "get_account",
     "get_loan",
     "get_reservation",
+    "held_since",
+    "holds_below",
     "loans_of",
     "lock_tree",
     "merge_accounts",
     "move_account",
+    "must_note",
+    "note_crossings",
     "offer_loan",
     "outliving",
     "parse_key",
@@ -101,15 +115,19 @@ __all__ = [
     "rename_account",
     "reopen_account",
     "repair_from_entries",
+    "require_allotment",
     "require_outlasting",
     "reserve",
     "resize",
     "return_loan",
     "set_guarantees",
     "set_limits",
+    "set_target",
     "set_terms",
     "settle_loan",
     "sides",
+    "standing",
+    "targets_of",
     "terms_of",
     "transfer",
     "tree",

@@ -36,6 +36,12 @@ class AccountUsage:
     overhang: Mapping[str, int]
     """By how much use stands above the limit, since the limit was lowered."""
     room: Mapping[str, int | None]
+    guaranteed: Mapping[str, int] = field(default_factory=dict)
+    """What is kept free for the account, where it is guaranteed anything."""
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+    """What accounts right below are guaranteed and have not taken, where there is any."""
+    borrowed: Mapping[str, int] = field(default_factory=dict)
+    """How much of the limit is on loan, where any is."""
     children_limit_sum: Mapping[str, int] = field(default_factory=dict)
     """Sum of the direct children's limits, in `tree` only; above the own limit it is over-allocation."""
     is_closed: bool = False
@@ -160,6 +166,9 @@ def _usage(levels: Sequence[Level], children: Sequence[Level] = ()) -> AccountUs
         available={key: row.available for key, row in rows.items()},
         overhang={key: row.overhang for key, row in rows.items()},
         room={str(key): room(levels, key) for key in sorted(keys, key=str)},
+        guaranteed={key: row.guaranteed for key, row in rows.items() if row.guaranteed},
+        set_aside={key: row.set_aside for key, row in rows.items() if row.set_aside},
+        borrowed={key: row.borrowed for key, row in rows.items() if row.borrowed},
         children_limit_sum=_limit_sums(children),
         is_closed=own.is_closed,
     )
