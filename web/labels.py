@@ -9,6 +9,7 @@ from enum import StrEnum
 from cloudmgr.domain.access import Role
 from cloudmgr.domain.architectures import Architecture, CpuFamily
 from cloudmgr.domain.certificates import CertificateState, EvidenceKind, ItemState
+from cloudmgr.domain.deadlines import PUNCTUALITY, EmergencyState, MarkKind, Punctuality
 from cloudmgr.domain.events import Event, Outcome
 from cloudmgr.domain.findings import (
     FindingDecision,
@@ -37,6 +38,7 @@ from cloudmgr.domain.phases import (
     Spread,
     Tier,
 )
+from cloudmgr.domain.server_changes import ChangeKind, ChangeState, FrozenBy
 from cloudmgr.domain.volumes import SnapshotPhase, VolumePhase
 from web.event_labels import EVENTS
 
@@ -82,6 +84,23 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         DeliveryState.WAITING: N_("Waiting to be sent"),
         DeliveryState.SENT: N_("Sent"),
         DeliveryState.FAILED: N_("Failed"),
+    },
+    "server_change": {
+        RequestKind.RENEW: N_("Renew"),
+        RequestKind.RESIZE: N_("Change size"),
+        RequestKind.FREEZE: N_("Freeze"),
+        RequestKind.UNFREEZE: N_("Unfreeze"),
+        RequestKind.RETIRE: N_("Ask to retire"),
+    },
+    "change_state": {
+        ChangeState.ASKED: N_("Asked for"),
+        ChangeState.DOING: N_("Under way"),
+        ChangeState.DONE: N_("Done"),
+        ChangeState.FAILED: N_("Failed"),
+    },
+    "frozen_by": {
+        FrozenBy.REQUEST: N_("By request"),
+        FrozenBy.LEASE: N_("At the end of its lease"),
     },
     "finding_kind": {
         FindingKind.UNMANAGED: N_("Not managed"),
@@ -343,7 +362,29 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "environment": N_("environment"),
     },
     "export_state": {"running": N_("In progress"), "done": N_("Complete"), "broken": N_("Broken off")},
+    "punctuality": PUNCTUALITY,
+    "freeze_state": {
+        "announced": N_("Announced"),
+        "in_force": N_("In force"),
+        "ended": N_("Over"),
+        "lifted": N_("Lifted early"),
+    },
+    "emergency_state": {
+        EmergencyState.OPEN: N_("To be approved afterwards"),
+        EmergencyState.APPROVED: N_("Approved afterwards"),
+        EmergencyState.REJECTED: N_("Not approved afterwards"),
+    },
+    "stage_mark": {
+        MarkKind.REMINDER: N_("Reminded"),
+        MarkKind.OVERDUE: N_("Overdue"),
+        MarkKind.ESCALATION: N_("Escalated"),
+        MarkKind.TIMEOUT: N_("Timed out"),
+        MarkKind.URGE: N_("Urged"),
+    },
     "notice": {
+        "urged": N_("Those who may decide are told that you wait."),
+        "freeze_announced": N_("The change freeze is announced."),
+        "freeze_lifted": N_("The change freeze is lifted."),
         "submitted": N_("Submitted. It is now waiting for approval."),
         "saved": N_("Saved."),
         "withdrawn": N_("Withdrawn; the quota it held is free again."),
@@ -364,6 +405,10 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "decided": N_("Decided. What must be changed at a cloud is done by a worker now."),
         "reserved": N_("The address is reserved."),
         "freed": N_("The address is free again."),
+        "read": N_("Marked as read."),
+        "replayed": N_("It is sent once more in a moment."),
+        "cloned": N_("A draft was made of it; check it and submit."),
+        "sheet": N_("The requests were submitted."),
         "imported": N_("It is in the ledger now, and counts from now on."),
         "entered": N_("It is registered, and confirmed as of now."),
         "confirmed": N_("Confirmed as of now."),
@@ -412,6 +457,9 @@ ENUMS: Mapping[type[StrEnum], str] = {
     RequestPhase: "request_phase",
     RequestKind: "request_kind",
     ServerPhase: "server_phase",
+    ChangeKind: "server_change",
+    ChangeState: "change_state",
+    FrozenBy: "frozen_by",
     Decision: "decision",
     Role: "role",
     Event: "event",
@@ -422,6 +470,9 @@ ENUMS: Mapping[type[StrEnum], str] = {
     Tier: "tier",
     Health: "health",
     Spread: "spread",
+    Punctuality: "punctuality",
+    EmergencyState: "emergency_state",
+    MarkKind: "stage_mark",
     Architecture: "architecture",
     CpuFamily: "cpu_family",
     OrganizationKind: "organization_kind",
@@ -452,6 +503,9 @@ _TONES: Mapping[str, Mapping[str, str]] = {
         "requested": "info", "placed": "info", "creating": "busy", "configuring": "busy", "active": "ok",
         "suspended": "warn", "retiring": "busy", "failed": "bad",
     },
+    "delivery_state": {"waiting": "busy", "sent": "ok", "failed": "bad"},
+    "punctuality": {"in_time": "ok", "due_soon": "warn", "overdue": "bad"},
+    "freeze_state": {"announced": "info", "in_force": "warn"},
     "server_state": {"running": "ok", "building": "busy", "paused": "warn", "error": "bad"},
     "stage_state": {"open": "info", "approve": "ok", "return": "warn", "reject": "bad"},
     "run_state": {"running": "busy", "succeeded": "ok", "failed": "bad", "timed_out": "bad", "cancelled": "warn"},

@@ -7,6 +7,7 @@ from datetime import date
 
 from sqlmodel import Session
 
+from cloudmgr.domain import clock
 from cloudmgr.domain.access import Role
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.notices import About, NoticeEvent, RoleAt
@@ -82,7 +83,7 @@ def tell_retiring(session: Session, server: Server) -> None:
 
 def review(session: Session, server: Server, day: date) -> bool:
     """Ask once a year whether a server on a lease without an end is still needed; return whether it was asked now."""
-    since = (server.activated_at or server.created_at).date()
+    since = (server.activated_at or server.created_at).astimezone(clock.SHANGHAI).date()
     last = _anniversary(since, day)
     if last <= since or not store.remind(session, server.id, last, OVER):
         return False

@@ -12,17 +12,31 @@ import sys
 import time
 import traceback
 import uuid
+from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlmodel import Session, select
 
+from cloudmgr.domain import clock
 from cloudmgr.domain.phases import RequestPhase
 from cloudmgr.models import Backend, Delivery, Happening, ResourceRequest
 from cloudmgr.settings import Settings, load_settings
 from cloudmgr.store.db import make_engine, new_session
 from cloudmgr.worker import Worker
-from cloudmgr.workflows import discover, engine, fulfil, leases, playbook_runs, power, provision, reaper, restore, retire, steps
+from cloudmgr.workflows import (
+    discover,
+    engine,
+    fulfil,
+    leases,
+    playbook_runs,
+    power,
+    provision,
+    reaper,
+    restore,
+    retire,
+    steps,
+)
 from providers.simulated import provider  # noqa: F401 - imported so that forks need not
 
 RESTING = {RequestPhase.FULFILLED, RequestPhase.PARTLY_FULFILLED, RequestPhase.FAILED}
@@ -70,6 +84,8 @@ def work(order: dict, record: Path) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
 
     steps.listen(probe)
+    if order.get("leases_at"):
+        return on_a_day(order, settings)
     worker = Worker(settings, is_draining=order.get("drain", False))
     worker.start()
     engine_ = make_engine(settings.database_url)
@@ -97,6 +113,21 @@ def still_to_tell(session: Session) -> bool:
     unspread = session.exec(select(Happening).where(Happening.spread_at.is_(None))).first()
     waiting = session.exec(select(Delivery).where(Delivery.state == "waiting")).first()
     return unspread is not None or waiting is not None
+
+
+def on_a_day(order: dict, settings: Settings) -> int:
+    """Run a worker whose clock stands at a moment, and have leases acted on for that day, until nothing is left to do."""
+    with clock.stepped(datetime.fromisoformat(order["leases_at"])):
+        worker = Worker(settings)
+        worker.start()
+        worker._act_on_leases()
+        deadline = time.monotonic() + order.get("timeout_s", 60)
+        while time.monotonic() < deadline:
+            if worker.is_idle():
+                worker.stop(wait_s=2)
+                return 0
+            time.sleep(0.05)
+    return 3
 
 
 def cut_lock(settings: Settings) -> None:
