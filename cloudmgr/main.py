@@ -24,14 +24,15 @@ import cloudmgr.api.exports
 import cloudmgr.api.findings
 import cloudmgr.api.imports
 import cloudmgr.api.inventory
+import cloudmgr.api.notices
 import cloudmgr.api.openings
 import cloudmgr.api.ops
 import cloudmgr.api.organizations
 import cloudmgr.api.plans
 import cloudmgr.api.playbooks
 import cloudmgr.api.projects
-import cloudmgr.api.quota_proofs
 import cloudmgr.api.quota_moves
+import cloudmgr.api.quota_proofs
 import cloudmgr.api.quotas
 import cloudmgr.api.remarks
 import cloudmgr.api.requests
@@ -74,6 +75,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.approvals.router,
     cloudmgr.api.deadlines.router,
     cloudmgr.api.change_freezes.router,
+    cloudmgr.api.notices.router,
     cloudmgr.api.playbooks.router,
     cloudmgr.api.inventory.router,
     cloudmgr.api.imports.router,

@@ -4,6 +4,7 @@ from fastapi import APIRouter, FastAPI
 
 from web.errors import error_page
 from web.pages import (
+    approval_policy,
     approvals,
     audit,
     backends,
@@ -24,6 +25,7 @@ from web.pages import (
     public_ips,
     quota_proofs,
     quotas,
+    remarks,
     request_form,
     requests,
     server_changes,
@@ -41,6 +43,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     notices.router,
     approvals.router,
+    approval_policy.router,
+    remarks.router,
     change_freezes.router,
     servers.router,
     server_changes.router,

@@ -19,10 +19,11 @@ from cloudmgr.http.deps import ActorDep, AnyActorDep, SessionDep, SettingsDep
 from cloudmgr.http.problem import Problem, rendered
 from cloudmgr.http.validation import findings
 from cloudmgr.i18n import DEFAULT_LANGUAGE, translator
-from cloudmgr.services import maintenance, sessions
+from cloudmgr.services import change_freezes, maintenance, notices, sessions
 from cloudmgr.settings import Settings
 from web.chrome import Chrome, chrome_of
 from web.forms import Form
+from web.presenters import deadlines
 from web.rendering import LANGUAGES, Words, render
 
 SEE_OTHER = 303
@@ -71,6 +72,8 @@ class Desk:
                 self.actor,
                 self.csrf_token,
                 maintenance.paused_since(self.session),
+                notices.count_unread(self.session, self.actor),
+                deadlines.banner(self.words, change_freezes.concerning(self.session, self.actor)),
             )
         return self._chrome
 

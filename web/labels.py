@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from cloudmgr.domain.access import Role
+from cloudmgr.domain.approval import Level, Mode, OnTimeout, OwnQuota
 from cloudmgr.domain.architectures import Architecture, CpuFamily
 from cloudmgr.domain.certificates import CertificateState, EvidenceKind, ItemState
 from cloudmgr.domain.deadlines import PUNCTUALITY, EmergencyState, MarkKind, Punctuality
@@ -235,9 +236,45 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         Decision.APPROVE: N_("Approved"),
         Decision.REJECT: N_("Not approved"),
         Decision.RETURN: N_("Returned for correction"),
+        Decision.CHANGE: N_("Approved as changed"),
         "cancelled": N_("Cancelled"),
     },
-    "decision": {Decision.APPROVE: N_("Approve"), Decision.REJECT: N_("Refuse"), Decision.RETURN: N_("Return")},
+    "decision": {
+        Decision.APPROVE: N_("Approve"),
+        Decision.REJECT: N_("Refuse"),
+        Decision.RETURN: N_("Return"),
+        Decision.CHANGE: N_("Approve with changes"),
+    },
+    "approval_level": {
+        Level.UNIT: N_("Unit"),
+        Level.DISTRICT: N_("District"),
+        Level.CITY: N_("City"),
+        Level.TECHNICAL: N_("Technical"),
+        Level.PARENT: N_("The level above"),
+        Level.PERSON: N_("A person"),
+    },
+    "approval_mode": {Mode.ANY: N_("one of them"), Mode.ALL: N_("all of them")},
+    "on_timeout": {
+        OnTimeout.NONE: N_("Only marked"),
+        OnTimeout.ESCALATE: N_("The level above decides too"),
+        OnTimeout.RETURN: N_("Goes back to the applicant"),
+    },
+    "own_quota": {
+        OwnQuota.WITHIN: N_("Within the district's own quota"),
+        OwnQuota.NONE: N_("The district has no quota of its own"),
+        OwnQuota.OVER: N_("Beyond the district's own quota"),
+    },
+    "policy_condition": {
+        "kinds": N_("Kind"),
+        "own_quota": N_("Quota"),
+        "at_least": N_("At least"),
+        "archs": N_("Architecture"),
+        "network_zones": N_("Network zone"),
+        "mlps_levels": N_("MLPS level"),
+        "envs": N_("Environment"),
+        "organizations": N_("Organization"),
+        "emergency": N_("Emergency order"),
+    },
     "server_phase": SERVER_PHASES,
     "server_state": {
         "running": N_("Running"),
@@ -390,6 +427,15 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "withdrawn": N_("Withdrawn; the quota it held is free again."),
         "retried": N_("What failed is being tried again."),
         "approved": N_("Approved; provisioning begins."),
+        "passed": N_("Approved; it goes on to the next stage."),
+        "proposed": N_("Proposed; the applicant confirms or declines it."),
+        "commented": N_("The comment is written."),
+        "attached": N_("The file is attached."),
+        "feedback": N_("Thank you for your feedback."),
+        "confirmed": N_("Confirmed; the request counts as approved at this stage, as changed."),
+        "declined": N_("Declined; the stage is open again."),
+        "deputy_named": N_("The deputy is named."),
+        "deputy_ended": N_("The deputyship has ended."),
         "returned": N_("Returned to the requester for correction."),
         "rejected": N_("Refused; the requester can read why."),
         "asked": N_("The action was sent to the cloud; the state is updated once it answers."),
@@ -461,6 +507,10 @@ ENUMS: Mapping[type[StrEnum], str] = {
     ChangeState: "change_state",
     FrozenBy: "frozen_by",
     Decision: "decision",
+    Level: "approval_level",
+    Mode: "approval_mode",
+    OnTimeout: "on_timeout",
+    OwnQuota: "own_quota",
     Role: "role",
     Event: "event",
     Outcome: "outcome",
@@ -507,7 +557,7 @@ _TONES: Mapping[str, Mapping[str, str]] = {
     "punctuality": {"in_time": "ok", "due_soon": "warn", "overdue": "bad"},
     "freeze_state": {"announced": "info", "in_force": "warn"},
     "server_state": {"running": "ok", "building": "busy", "paused": "warn", "error": "bad"},
-    "stage_state": {"open": "info", "approve": "ok", "return": "warn", "reject": "bad"},
+    "stage_state": {"open": "info", "approve": "ok", "change": "ok", "return": "warn", "reject": "bad"},
     "run_state": {"running": "busy", "succeeded": "ok", "failed": "bad", "timed_out": "bad", "cancelled": "warn"},
     "task_state": {"changed": "info", "ok": "ok", "failed": "bad", "unreachable": "bad"},
     "export_state": {"running": "busy", "done": "ok", "broken": "bad"},

@@ -13,7 +13,7 @@ from sqlmodel import Session
 from cloudmgr.adapters import queue
 from cloudmgr.domain import clock
 from cloudmgr.domain.access import Action, Actor, require
-from cloudmgr.domain.errors import Conflict, NotFound
+from cloudmgr.domain.errors import Conflict, Hidden, NotFound
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.notices import Channel, DeliveryChannel, DeliveryState
@@ -119,17 +119,18 @@ def list_deliveries(
 ) -> tuple[list[DeliveryRow], uuid.UUID | None]:
     """Return what left this system or is on its way, newest first."""
     require(actor, Action.DELIVERY_MANAGE)
-    return notices.deliveries(session, states=states, channel=channel, limit=limit, cursor=cursor)
+    paths = actor.scope(Action.DELIVERY_MANAGE)
+    return notices.deliveries(session, paths=paths, states=states, channel=channel, limit=limit, cursor=cursor)
 
 
 def get_delivery(session: Session, actor: Actor, delivery_id: uuid.UUID) -> DeliveryView:
     """Return one delivery with every try of it.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is none, or it is not the actor's to see.
     """
     require(actor, Action.DELIVERY_MANAGE)
-    return DeliveryView(_row(session, delivery_id), notices.attempts(session, delivery_id))
+    return DeliveryView(_row(session, actor, delivery_id), notices.attempts(session, delivery_id))
 
 
 def replay(session: Session, actor: Actor, delivery_id: uuid.UUID) -> DeliveryView:
@@ -139,7 +140,7 @@ def replay(session: Session, actor: Actor, delivery_id: uuid.UUID) -> DeliveryVi
         NotFound: there is none. Conflict: it is waiting already.
     """
     require(actor, Action.DELIVERY_MANAGE)
-    row = _row(session, delivery_id, lock=True)
+    row = _row(session, actor, delivery_id, lock=True)
     delivery, happening, _ = row
     if delivery.state == DeliveryState.WAITING:
         raise Conflict(N_("This delivery is waiting to be sent already."))
@@ -164,8 +165,11 @@ def replay(session: Session, actor: Actor, delivery_id: uuid.UUID) -> DeliveryVi
     return DeliveryView(row, notices.attempts(session, delivery_id))
 
 
-def _row(session: Session, delivery_id: uuid.UUID, *, lock: bool = False) -> DeliveryRow:
+def _row(session: Session, actor: Actor, delivery_id: uuid.UUID, *, lock: bool = False) -> DeliveryRow:
     row = notices.get_delivery(session, delivery_id, lock=lock)
     if row is None:
         raise NotFound(N_("There is no such delivery."))
+    path = row[1].organization_path
+    if path != notices.NOBODYS and not actor.may(Action.DELIVERY_MANAGE, path):
+        raise Hidden(N_("There is no such delivery."), detail=f"{actor.username} may not read {delivery_id}")
     return row

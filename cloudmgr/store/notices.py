@@ -28,6 +28,8 @@ from cloudmgr.store.db import is_sqlite
 
 NoticeRow = tuple[Notice, Happening]
 DeliveryRow = tuple[Delivery, Happening, User | None]
+NOBODYS = "/"
+"""Path of what belongs to no organization in particular."""
 
 
 def _insert_new(session: Session, table: Any, rows: Sequence[Mapping[str, Any]], unique: Sequence[str]) -> int:
@@ -170,13 +172,22 @@ def add_attempt(session: Session, **values: Any) -> None:
 
 
 def deliveries(
-    session: Session, *, states: Sequence[str], channel: str | None, limit: int, cursor: uuid.UUID | None
+    session: Session,
+    *,
+    paths: Sequence[str],
+    states: Sequence[str],
+    channel: str | None,
+    limit: int,
+    cursor: uuid.UUID | None,
 ) -> tuple[list[DeliveryRow], uuid.UUID | None]:
-    """Return deliveries, newest first."""
+    """Return deliveries of what belongs to the subtrees at `paths`, or to nobody, newest first."""
     query = (
         select(Delivery, Happening, User)
         .join(Happening, col(Delivery.happening_id) == col(Happening.id))
         .join(User, col(Delivery.user_id) == col(User.id), isouter=True)
+        .where(
+            sa.or_(paging.below(col(Happening.organization_path), paths), col(Happening.organization_path) == NOBODYS)
+        )
     )
     if states:
         query = query.where(col(Delivery.state).in_(states))

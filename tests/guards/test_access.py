@@ -21,7 +21,9 @@ from cloudmgr.main import ROUTERS
 from cloudmgr.models import (
     Backend,
     DeletionCertificate,
+    Delivery,
     Finding,
+    Happening,
     PlaybookRun,
     ResourceRequest,
     Server,
@@ -160,6 +162,9 @@ BODIES: Mapping[tuple[str, str], Any] = {
         "datacenter": "老机房",
     },
     ("PATCH", "/api/v1/inventory/manual-servers/{server_id}"): {"vcpus": 4},
+    ("POST", "/api/v1/notices/read"): {},
+    ("PATCH", "/api/v1/notices/preferences"): {"email": "nobody@example.gov.cn"},
+    ("POST", "/api/v1/notices/deliveries/{delivery_id}/replay"): None,
     ("POST", "/api/v1/inventory/manual-servers/{server_id}/confirmations"): None,
     ("POST", "/api/v1/inventory/manual-servers/{server_id}/retirement"): {"reason": "报废"},
 }
@@ -264,7 +269,26 @@ class Place:
                 last_seen_at=clock.now(),
             )
             session.add(finding)
+            happening = Happening(
+                event="request.fulfilled",
+                object_type="request",
+                dedupe="guard",
+                organization_path=self.world.minzheng.path,
+                spread_at=clock.now(),
+            )
+            session.add(happening)
             session.flush()
+            delivery = Delivery(
+                happening_id=happening.id,
+                channel="webhook",
+                target="oa",
+                state="failed",
+                next_at=clock.now(),
+                give_up_at=clock.now(),
+            )
+            session.add(delivery)
+            session.flush()
+            self.ids["delivery_id"] = str(delivery.id)
             self.ids["finding_id"] = str(finding.id)
             session.commit()
         requester = self.client(Role.REQUESTER)
