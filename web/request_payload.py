@@ -17,7 +17,7 @@ from web.forms import lines, row_indices, text_of, whole
 from web.lists import every
 
 Choices = list[tuple[str, str]]
-_PLAIN = ("project", "purpose", "env", "network_zone", "lease_end", "lease_reason")
+_PLAIN = ("project", "purpose", "env", "network_zone", "lease_end", "lease_reason", "emergency_reason")
 _ROW = ("name", "flavor", "image", "arch", "purpose_kind", "spread", "backend")
 _ROW_NUMBERS = ("count", "data_disk_gib")
 _ROW_NETWORK = ("ipv4", "ipv6", "addresses", "ports")
@@ -83,6 +83,8 @@ def body(typed: Mapping[str, str]) -> dict[str, Any]:
     if typed.get("lease_long_term"):
         payload["lease_long_term"] = True
         payload.pop("lease_end", None)
+    if typed.get("emergency"):
+        payload["emergency"] = True
     owner = {
         name: typed[f"owner.{name}"].strip() for name in ("name", "phone") if typed.get(f"owner.{name}", "").strip()
     }
@@ -115,7 +117,7 @@ def _addresses(ipv4: str, ipv6: str) -> dict[str, Any]:
 
 def shown_fields(rows: list[int]) -> list[str]:
     """Return the names of the fields the form shows, for sorting refusals onto them."""
-    fixed = ["project", "purpose", "env", "network_zone", "lease_end", "lease_long_term", "lease_reason"]
+    fixed = ["project", "purpose", "env", "network_zone", "lease_end", "lease_long_term", "lease_reason", "emergency", "emergency_reason"]
     fixed += ["owner.name", "owner.phone", "ssh_keys", "servers"]
     return fixed + [f"servers[{row}].{name}" for row in rows for name in (*_ROW, *_ROW_NUMBERS, *_ROW_NETWORK)]
 

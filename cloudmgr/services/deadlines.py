@@ -34,8 +34,8 @@ SYSTEM = Actor(None, "system", "system", None, "/")
 _PAST = datetime.min.replace(tzinfo=clock.SHANGHAI) + timedelta(days=1)
 
 
-def urge(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceRequest:
-    """Have those who may decide told that the requester waits (催办); once a working day.
+def urge(session: Session, actor: Actor, request_id: uuid.UUID) -> datetime:
+    """Have those who may decide told that the requester waits (催办); once a working day. Returns when it can be again.
 
     Raises:
         NotFound: no such request for the actor. Forbidden: it is somebody else's.
@@ -58,8 +58,8 @@ def urge(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceReque
         )
     calendar = calendar_of(session)
     day = calendar.working_day_after(clock.today(), 0)
+    again = calendar.next_opening(clock.end_of_day(day))
     if not deadlines.mark(session, stage.id, MarkKind.URGE, day.isoformat()):
-        again = calendar.next_opening(clock.end_of_day(day))
         raise UrgedAlready(
             N_("It was urged already; it can be urged again from {next}."),
             extra={"next_at": again.isoformat()},
@@ -69,7 +69,7 @@ def urge(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceReque
     _tell(session, request, message, f"urged:{stage.id}:{day}")
     _notify(session, NoticeEvent.REQUEST_URGED, message, (stage, request, organization), f"{day}")
     _audit(session, actor, Event.REQUEST_URGE, request, organization, stage=stage.name)
-    return request
+    return again
 
 
 def open_dues(session: Session, request_ids: Iterable[uuid.UUID]) -> Mapping[uuid.UUID, datetime | None]:

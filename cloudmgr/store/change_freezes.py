@@ -89,15 +89,13 @@ def released(session: Session, now: datetime, *, limit: int) -> list[tuple[HeldR
     return [(row, request) for row, request in found]
 
 
-def held_for(session: Session, request_id: uuid.UUID) -> FreezeRow | None:
+def holding(session: Session, request_id: uuid.UUID) -> ChangeFreeze | None:
     """Return the freeze for whose end a request waits."""
-    row = session.exec(
-        select(ChangeFreeze, Organization)
+    return session.exec(
+        select(ChangeFreeze)
         .join(HeldRequest, col(HeldRequest.freeze_id) == col(ChangeFreeze.id))
-        .join(Organization, col(ChangeFreeze.organization_id) == col(Organization.id))
         .where(HeldRequest.request_id == request_id, col(HeldRequest.released_at).is_(None))
     ).first()
-    return (row[0], row[1]) if row else None
 
 
 def count_held(session: Session) -> int:

@@ -237,7 +237,7 @@ def waiting_for(
             ),
             sa.or_(*mine),
         )
-        .order_by(col(ApprovalStage.opened_at), col(ApprovalStage.id))
+        .order_by(col(ResourceRequest.is_emergency).desc(), col(ApprovalStage.opened_at), col(ApprovalStage.id))
         .limit(WAITING)
     ).all()
     return list({row[1].id: (row[0], row[1], row[2], row[3], row[4]) for row in rows}.values())

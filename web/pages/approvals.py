@@ -13,9 +13,11 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import approvals, requests
 from cloudmgr.services.request_inputs import Decide
+from cloudmgr.services.working_calendar import calendar_of
 from web.desk import Desk, DeskDep, FormDep, command, go, texts
 from web.forms import Form
 from web.presenters import requests as lines
+from web.presenters.deadlines import due
 from web.presenters.quota import Level, weighed
 
 router = page_router()
@@ -30,7 +32,11 @@ def show_queue(desk: DeskDep) -> Response:
     """List what waits for the reader's decision, the oldest first."""
     access.require(desk.actor, Action.REQUEST_DECIDE)
     rows = approvals.list_decidable(desk.session, desk.actor)
-    shown = [lines.line((request, project, organization, person)) for request, _, project, organization, person in rows]
+    calendar = calendar_of(desk.session)
+    shown = [
+        lines.line((request, project, organization, person), due=due(desk.words, calendar, stage.due_at))
+        for request, stage, project, organization, person in rows
+    ]
     return desk.page("pages/approvals.html", lines=shown, first="", next="")
 
 
@@ -69,7 +75,10 @@ class _Sheet:
         view = requests.get_request(desk.session, desk.actor, request_id)
         self._desk = desk
         self._view = lines.page(
-            desk.words, view, may_read_personal=desk.may(Action.PERSONAL_READ, view.organization.path)
+            desk.words,
+            view,
+            may_read_personal=desk.may(Action.PERSONAL_READ, view.organization.path),
+            calendar=calendar_of(desk.session),
         )
         self._levels: list[Level] = []
         if view.request.kind == "create" and desk.may(Action.QUOTA_READ, view.organization.path):
