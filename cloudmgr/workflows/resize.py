@@ -16,7 +16,7 @@ from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.models import Server, Zone
 from cloudmgr.services.request_kinds.resize import size_of, size_text
-from cloudmgr.services.request_kinds.server_changes import UNCONFIRMED
+from cloudmgr.services.request_kinds.server_changes import UNCONFIRMED, is_unconfirmed
 from cloudmgr.store import placement, servers
 from cloudmgr.workflows import restore, server_changes
 from cloudmgr.workflows.facts import SYSTEM
@@ -33,10 +33,11 @@ def resize_server(change_id: str, number: int) -> bool:
     if goal is None:
         return False
     seen = _look("resize_look", goal)
-    if not seen["ok"]:  # nothing was asked of the cloud
-        write("resize_failed", failed, change_id, number, seen, {"ok": True, "result": None})
+    if not seen["ok"]:  # nothing was asked of the cloud in this attempt
+        untouched = {"ok": goal["is_sure"], "result": None}
+        write("resize_failed", failed, change_id, number, seen, untouched, goal["power"])
         return False
-    power = "stopped" if goal["is_frozen"] or seen["result"]["power"] == "stopped" else "running"
+    power = goal["power"] or ("stopped" if seen["result"]["power"] == "stopped" else "running")
     made = restore.bring_about({**goal, **goal["wanted"], "power": power}, seen, "resize")
     if made["ok"]:
         write("resized", resized, change_id, number, made)
@@ -44,7 +45,7 @@ def resize_server(change_id: str, number: int) -> bool:
     seen = _look("resize_undo_look", goal)
     if seen["ok"]:
         seen = restore.bring_about({**goal, **goal["before"], "power": power}, seen, "resize_undo")
-    write("resize_failed", failed, change_id, number, made, seen)
+    write("resize_failed", failed, change_id, number, made, seen, power)
     return False
 
 
@@ -69,6 +70,8 @@ def begin(session: Session, change_id: str, number: int) -> dict[str, Any] | Non
         message = Message(N_("No cloud of ours knows server {name}; it is kept by hand."), {"name": server.name})
         server_changes.fail(session, change, server, number, "unsupported", message)
         return None
+    is_sure = not is_unconfirmed(change)
+    power = "stopped" if server.phase == ServerPhase.SUSPENDED else change.before.get("power")
     change.before = size_of(server)
     wanted = {name: change.wanted[name] for name in ("vcpus", "memory_mib")}
     savepoint = session.begin_nested()
@@ -98,7 +101,8 @@ def begin(session: Session, change_id: str, number: int) -> dict[str, Any] | Non
         "wanted": wanted,
         "before": {name: change.before[name] for name in wanted},
         "resizes": True,
-        "is_frozen": server.phase == ServerPhase.SUSPENDED,
+        "power": power,
+        "is_sure": is_sure,
     }
 
 
@@ -127,8 +131,11 @@ def resized(session: Session, change_id: str, number: int, seen: Outcome) -> Non
     server_changes.done(session, change, server, number, message)
 
 
-def failed(session: Session, change_id: str, number: int, why: Outcome, undone: Outcome) -> None:
-    """It could not be changed: the server is as it was, and nothing more is held; or the cloud does not say so."""
+def failed(session: Session, change_id: str, number: int, why: Outcome, undone: Outcome, power: str | None) -> None:
+    """It could not be changed: the server is as it was, and nothing more is held; or the cloud does not say so.
+
+    In that case `power` is kept, for another attempt to end with.
+    """
     change, server = server_changes.load(session, change_id)
     reason = Message.from_json(why["message"])
     _settle(server, undone)
@@ -139,6 +146,7 @@ def failed(session: Session, change_id: str, number: int, why: Outcome, undone: 
         )
         server_changes.fail(session, change, server, number, str(why["code"]), message)
         return
+    change.before = change.before | {"power": power}
     message = Message(
         N_(
             "The size of {name} could not be changed, and the cloud does not confirm that it is as before: quota stays held. An operator must look, then try again. {reason}"

@@ -14,7 +14,7 @@ from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.domain.server_changes import OPEN_CHANGES, ChangeKind, ChangeState
 from cloudmgr.domain.volumes import VolumePhase
 from cloudmgr.models import Backend, Organization, ResourceRequest, Server, ServerChange
-from cloudmgr.services.request_kinds.server_changes import UNCONFIRMED
+from cloudmgr.services.request_kinds.server_changes import UNCONFIRMED, is_unconfirmed
 from cloudmgr.store import placement, requests, servers
 from cloudmgr.store import server_changes as store
 from cloudmgr.store import volumes as volume_store
@@ -189,7 +189,8 @@ def _late(session: Session, change_id: str, number: int) -> None:
         message = Message(
             N_("Another change of {name} is still under way; try again when it has ended."), {"name": server.name}
         )
-        fail(session, change, server, number, "busy", message)
+        code = UNCONFIRMED if is_unconfirmed(change) else "busy"  # what it holds since an earlier attempt stays held
+        fail(session, change, server, number, code, message)
 
 
 def _load(session: Session, change_id: str) -> ServerChange:

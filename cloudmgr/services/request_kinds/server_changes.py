@@ -186,3 +186,8 @@ def ready(change: ServerChange, reservation: uuid.UUID | None) -> None:
 def failure_code(row: Any) -> str:
     """Return the code of a failure, empty without one."""
     return str(row.failure["code"]) if row.failure else ""
+
+
+def is_unconfirmed(change: ServerChange) -> bool:
+    """Whether an earlier attempt of this change left the server in a state that the cloud did not confirm."""
+    return "power" in change.before
