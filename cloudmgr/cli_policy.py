@@ -116,4 +116,4 @@ def _show(place: Place, policy: Policy) -> None:
         )
         for rule in policy.rules
     ]
-    show_table(rows, (place.translate(N_("Rule")), place.translate(N_("When")), place.translate(N_("Stages"))))
+    show_table(rows, (place.translate(N_("Rule")), place.translate(N_("Conditions")), place.translate(N_("Stages"))))

@@ -14,8 +14,7 @@ from cloudmgr.domain.events import Event
 from cloudmgr.http.deps import ActorDep, SessionDep
 from cloudmgr.http.routes import api_router, rule
 from cloudmgr.services import approval_policy, deputies
-from cloudmgr.services.deputies import NameDeputy
-from cloudmgr.store.deputies import DeputyRow
+from cloudmgr.services.deputies import DeputyRow, NameDeputy
 
 router = api_router("", "approvals")
 

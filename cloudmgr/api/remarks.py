@@ -1,7 +1,6 @@
 """What is said of requests: proposed changes, comments, attachments, feedback."""
 
 from typing import Annotated, Any
-from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import Depends, Request, Response, status
@@ -18,13 +17,13 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.http.context import language_of
 from cloudmgr.http.deps import ActorDep, SessionDep
 from cloudmgr.http.errors import STATUS
+from cloudmgr.http.files import saved_file
 from cloudmgr.http.routes import api_router, rule
 from cloudmgr.i18n import translator
 from cloudmgr.models import RequestChange, RequestFeedback
 from cloudmgr.services import remarks, request_changes, requests
-from cloudmgr.services.remarks import GiveFeedback, WriteComment
+from cloudmgr.services.remarks import AttachmentRow, CommentRow, GiveFeedback, WriteComment
 from cloudmgr.services.request_changes import AnswerChange, ProposeChange
-from cloudmgr.store.remarks import AttachmentRow, CommentRow
 
 router = api_router("/requests/{request_id}", "requests")
 
@@ -235,21 +234,8 @@ def _attachment(row: AttachmentRow) -> AttachmentShape:
 )
 def download_file(request_id: UUID, attachment_id: UUID, actor: ActorDep, session: SessionDep) -> Response:
     """Download an attached file; no browser shows it in place."""
-    return file_response(remarks.download(session, actor, request_id, attachment_id))
-
-
-def file_response(file: remarks.Download) -> Response:
-    """Hand out a file so that a browser saves it, whatever it holds."""
-    return Response(
-        file.content,
-        media_type=file.media_type,
-        headers={
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name, safe='')}",
-            "X-Content-Type-Options": "nosniff",
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-            "Cache-Control": "private, no-store",
-        },
-    )
+    file = remarks.download(session, actor, request_id, attachment_id)
+    return saved_file(file.name, file.media_type, file.content)
 
 
 @router.delete(

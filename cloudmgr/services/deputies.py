@@ -17,8 +17,8 @@ from cloudmgr.services import audit
 from cloudmgr.services.inputs import Code, Day, Input, Text
 from cloudmgr.services.usernames import username_key
 from cloudmgr.store import deputies, users
-from cloudmgr.store.deputies import DeputyRow
 
+DeputyRow = deputies.DeputyRow
 LONGEST_DAYS, MOST_AT_ONCE = 366, 20
 
 

@@ -29,8 +29,9 @@ from cloudmgr.services import requests as request_services
 from cloudmgr.services.inputs import Input, Text
 from cloudmgr.services.notices import notify
 from cloudmgr.store import remarks, requests
-from cloudmgr.store.remarks import AttachmentRow, CommentRow
 
+CommentRow = remarks.CommentRow
+AttachmentRow = remarks.AttachmentRow
 MAX_COMMENTS = 500
 _DELIVERED = frozenset({RequestPhase.FULFILLED, RequestPhase.PARTLY_FULFILLED})
 
