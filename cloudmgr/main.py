@@ -32,9 +32,12 @@ import cloudmgr.api.plans
 import cloudmgr.api.playbooks
 import cloudmgr.api.projects
 import cloudmgr.api.quota_moves
+import cloudmgr.api.quota_plans
 import cloudmgr.api.quota_proofs
+import cloudmgr.api.quota_shares
 import cloudmgr.api.quotas
 import cloudmgr.api.remarks
+import cloudmgr.api.request_sheets
 import cloudmgr.api.requests
 import cloudmgr.api.servers
 import cloudmgr.api.sessions
@@ -63,6 +66,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.subnets.router,
     cloudmgr.api.openings.router,
     cloudmgr.api.quota_proofs.router,
+    cloudmgr.api.quota_plans.router,
+    cloudmgr.api.quota_shares.router,
     cloudmgr.api.quotas.router,
     cloudmgr.api.quota_moves.router,
     cloudmgr.api.audit.router,
@@ -70,6 +75,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.volumes.router,
     cloudmgr.api.certificates.router,
     cloudmgr.api.plans.router,
+    cloudmgr.api.request_sheets.router,
     cloudmgr.api.requests.router,
     cloudmgr.api.remarks.router,
     cloudmgr.api.approvals.router,

@@ -3,14 +3,23 @@
 Every function takes a session, runs in the caller's transaction and never commits.
 """
 
-from quotas.accounts import Account, ancestors_of, create_account, get_account, lock_tree, rename_account
+from quotas.accounts import (
+    Account,
+    accounts_by_code,
+    ancestors_of,
+    create_account,
+    get_account,
+    lock_tree,
+    rename_account,
+)
 from quotas.allocation import Allotment, OverAllotted, require_allotment
+from quotas.explain import Consequence, Finding, what_if
 from quotas.guarantees import GuaranteeChange, set_guarantees
 from quotas.holdings import HeldPart, PartState, Reservation
-from quotas.holds import Hold, held_since, holds_below
+from quotas.holds import Hold, held_since_below, holds_below, pending_of
 from quotas.keys import DIMENSIONS, PLACEMENT_DIMENSIONS, Key, format_key, parse_key
 from quotas.limits import LimitChange, set_limits
-from quotas.loan_books import Loan, LoanAmount, get_loan, loans_of
+from quotas.loan_books import Loan, LoanAmount, all_loans, get_loan, loans_of
 from quotas.loans import (
     accept_loan,
     due_loans,
@@ -51,6 +60,8 @@ __all__ = [
     "AccountUsage",
     "Allotment",
     "Binding",
+    "Consequence",
+    "Finding",
     "GuaranteeChange",
     "GuaranteeRefused",
     "HeldPart",
@@ -84,7 +95,9 @@ __all__ = [
     "Verification",
     "accept_loan",
     "account_usage",
+    "accounts_by_code",
     "adopt",
+    "all_loans",
     "ancestors_of",
     "apply_term",
     "cancel_term",
@@ -97,7 +110,7 @@ __all__ = [
     "get_account",
     "get_loan",
     "get_reservation",
-    "held_since",
+    "held_since_below",
     "holds_below",
     "loans_of",
     "lock_tree",
@@ -108,6 +121,7 @@ __all__ = [
     "offer_loan",
     "outliving",
     "parse_key",
+    "pending_of",
     "place",
     "post",
     "preview",
@@ -134,4 +148,5 @@ __all__ = [
     "unplace",
     "verify",
     "void",
+    "what_if",
 ]

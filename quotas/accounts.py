@@ -1,5 +1,6 @@
 """The tree of accounts: making, naming, walking and locking it. Holds no amounts."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,6 +15,9 @@ from quotas.tables import AccountRow, ReservationRow
 
 MAX_DEPTH = 16
 """Levels of a tree: every charge walks to the root, so its length has a limit."""
+
+_SOME = 500
+"""Codes in one statement."""
 
 ACCOUNTS = AccountRow.__table__  # type: ignore[attr-defined]
 RESERVATIONS = ReservationRow.__table__  # type: ignore[attr-defined]
@@ -90,6 +94,25 @@ def get_account(session: Session, account_id: UUID) -> Account:
     if row is None:
         raise no_such_account(account_id)
     return Account(*row)
+
+
+def accounts_by_code(session: Session, codes: Iterable[str]) -> dict[str, list[tuple[UUID, int]]]:
+    """Return the accounts of these codes, each with how many are above it; a code may stand for several."""
+    wanted = sorted(set(codes))
+    by_code: dict[str, list[tuple[UUID, int]]] = {}
+    start = sa.select(ACCOUNTS.c.id, sa.literal(0).label("depth")).where(ACCOUNTS.c.parent_id.is_(None))
+    every = start.cte("every", recursive=True)
+    below = ACCOUNTS.alias("below")
+    every = every.union_all(sa.select(below.c.id, every.c.depth + 1).where(below.c.parent_id == every.c.id))
+    for at in range(0, len(wanted), _SOME):
+        rows = session.connection().execute(
+            sa.select(ACCOUNTS.c.code, ACCOUNTS.c.id, every.c.depth)
+            .join(every, every.c.id == ACCOUNTS.c.id)
+            .where(ACCOUNTS.c.code.in_(wanted[at : at + _SOME]))
+        )
+        for row in rows:
+            by_code.setdefault(row.code, []).append((row.id, row.depth))
+    return by_code
 
 
 def ancestors_of(session: Session, account_id: UUID) -> list[Account]:
