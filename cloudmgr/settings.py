@@ -62,6 +62,8 @@ class WorkerSection(Section):
     """How often is looked for reminders, overdue stages and change freezes that have ended."""
     retire_recheck_s: float = Field(default=60, ge=0.05)
     """How soon a retirement that waits is taken up again; twice as late each time, an hour at most."""
+    quota_turn_s: float = Field(default=60, ge=0.05, le=86400)
+    """How often is looked for limits that begin or end, loans that are due, holds that lasted too long, and crossings."""
     prover_interval_s: float = Field(default=300, ge=0)
     """How often the quota ledger is recounted; 0: only when somebody asks."""
     playbook_timeout_s: float = Field(default=3600, ge=10)
@@ -114,6 +116,17 @@ class Policy(Section):
     """A quota request that raises no limit by more than this is granted by rule; 0: every one is decided on."""
     quota_change_auto_days: int = Field(default=30, ge=0, le=3650)
     """A second raise of the same account within so many days is always decided on; 0: that does not matter."""
+    quota_overallocation_max_pct: int = Field(default=0, ge=0, le=10_000)
+    """At most so much of a limit, in percent, may be allotted to the accounts right below it; 0: any amount."""
+    quota_hold_days: int = Field(default=60, ge=0, le=3650)
+    """A request on which nobody decides for so many days is returned, and what it held is free again; 0: never."""
+    quota_warning_pct: tuple[int, ...] = (80, 90, 100)
+    """Thresholds of use, in percent of a limit, whose crossing is told once."""
+    loan_overdue: Literal["block_growth", "extend"] = "block_growth"
+    """What happens with a loan that is still in use on its day."""
+    loan_extend_days: int = Field(default=30, ge=1, le=366)
+    loan_max_extensions: int = Field(default=1, ge=0, le=12)
+    """With `extend`: so often; then growth is blocked."""
     holidays_file: Path | None = None
     """Days off and exchanged working days; a year in it stands instead of the packaged one."""
     working_hours: tuple[str, ...] = ("09:00-12:00", "13:30-17:30")

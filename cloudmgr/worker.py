@@ -40,7 +40,7 @@ from cloudmgr.services import (
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
 from cloudmgr.worker_listener import Listener
-from cloudmgr.workflows import deadlines, discover, housekeeping, leases, looks, openings, sync
+from cloudmgr.workflows import deadlines, discover, housekeeping, leases, looks, openings, quota_turns, sync
 from cloudmgr.workflows import engine as engines
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.reaper import Reaper
@@ -197,6 +197,7 @@ class Worker:
             (self._verify_log, VERIFY_S),
             (self._act_on_leases, LEASES_S),
             (self._take_up_retirements, self.settings.worker.retire_recheck_s),
+            (self._turn_quotas, self.settings.worker.quota_turn_s),
             (self._watch_deadlines, self.settings.worker.deadlines_interval_s),
             (self._tell, self.settings.notices.spread_interval_s),
         ]
@@ -311,6 +312,11 @@ class Worker:
         """Have the recount of the present period enqueued, once for all workers."""
         with self._transaction() as session:
             quota_proofs.schedule(session, self.settings.worker.prover_interval_s)
+
+    def _turn_quotas(self) -> None:
+        """Have done what time does to quota, where there is something: limits, loans, holds, crossings."""
+        with self._transaction() as session:
+            quota_turns.schedule(session, self.settings.worker.quota_turn_s)
 
     def _watch_deadlines(self) -> None:
         """Have done what the clock has to do, where there is something: reminders, escalations, ended freezes."""

@@ -1,6 +1,6 @@
 """What is held and not used yet, and since when: reservations that wait. Ends none of them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -64,11 +64,35 @@ def holds_below(session: Session, account_id: UUID, *, most: int = 200) -> list[
     return list(found.values())
 
 
-def held_since(session: Session) -> dict[UUID, datetime]:
-    """Return since when the oldest thing is held at each account of its own; accounts that hold nothing are left out."""
-    rows = session.connection().execute(
-        sa.select(RESERVATIONS.c.account_id, sa.func.min(RESERVATIONS.c.created_at))
+def pending_of(session: Session, reservation_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of these reservations of which something is still pending."""
+    found = session.connection().execute(
+        sa.select(RESERVATIONS.c.id).where(
+            RESERVATIONS.c.id.in_(list(reservation_ids)), RESERVATIONS.c.state == PartState.PENDING.value
+        )
+    )
+    return set(found.scalars())
+
+
+def held_since_below(session: Session, account_ids: Collection[UUID]) -> dict[UUID, datetime]:
+    """Return since when the oldest thing is held at each of these accounts or below; those with nothing are left out."""
+    start = (
+        sa.select(RESERVATIONS.c.account_id.label("id"), sa.func.min(RESERVATIONS.c.created_at).label("since"))
         .where(RESERVATIONS.c.state == PartState.PENDING.value)
         .group_by(RESERVATIONS.c.account_id)
+        .subquery("holding")
     )
-    return {account_id: at for account_id, at in rows}  # noqa: C416 - rows are no pairs to mypy
+    chain = (
+        sa.select(ACCOUNTS.c.id, ACCOUNTS.c.parent_id, start.c.since)
+        .join(start, start.c.id == ACCOUNTS.c.id)
+        .cte("chain", recursive=True)
+    )
+    above = ACCOUNTS.alias("above")
+    chain = chain.union_all(
+        sa.select(above.c.id, above.c.parent_id, chain.c.since).where(above.c.id == chain.c.parent_id)
+    )
+    rows = session.connection().execute(
+        sa.select(chain.c.id, sa.func.min(chain.c.since, type_=RESERVATIONS.c.created_at.type)).group_by(chain.c.id)
+    )
+    wanted = set(account_ids)
+    return {account_id: since for account_id, since in rows if account_id in wanted}

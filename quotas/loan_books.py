@@ -82,6 +82,13 @@ def loans_of(session: Session, account_ids: Iterable[UUID], *, states: Sequence[
     return _read(session, sa.and_(condition, LOANS.c.state.in_(states)) if states else condition)
 
 
+def all_loans(session: Session, *, states: Sequence[str] = (), most: int = 500) -> list[Loan]:
+    """Return the loans in these states, or in any, the newest first, at most so many."""
+    condition = LOANS.c.state.in_(states) if states else sa.true()
+    newest = sa.select(LOANS.c.id).where(condition).order_by(LOANS.c.id.desc()).limit(most)
+    return _read(session, LOANS.c.id.in_(newest))
+
+
 def loans_in(
     session: Session, balances: Iterable[tuple[UUID, Key]], *, before: datetime
 ) -> dict[tuple[UUID, Key], list[tuple[Loan, int]]]:

@@ -19,6 +19,7 @@ from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_
 from quotas.accounts import require_open
 from quotas.admission import EMPTY, Balance, Level
+from quotas.books import BALANCES
 from quotas.keys import Key, parse_key, stored_key
 from quotas.loan_books import (
     BORROWER,
@@ -193,19 +194,53 @@ def return_loan(session: Session, loan_id: UUID, amounts: Mapping[str, int] | No
 
 
 def due_loans(session: Session, *, most: int) -> list[UUID]:
-    """Return the loans and offers whose day is past, and those that are owed something, the earliest first."""
+    """Return the loans and offers whose day is past, and those owed something that is free by now, the earliest first."""
+    day_is_past = sa.and_(LOANS.c.state.in_(("offered", "active")), LOANS.c.until <= clock.now())
     rows = session.connection().execute(
         sa.select(LOANS.c.id)
-        .where(
-            sa.or_(
-                sa.and_(LOANS.c.state.in_(("offered", "active")), LOANS.c.until <= clock.now()),
-                LOANS.c.state == "overdue",
-            )
-        )
+        .where(sa.or_(day_is_past, sa.and_(LOANS.c.state == "overdue", _has_freed())))
         .order_by(LOANS.c.until, LOANS.c.id)
         .limit(most)
     )
     return list(rows.scalars())
+
+
+def _has_freed() -> sa.ColumnElement[bool]:
+    """Whether the borrower uses less above its limits than it owes of some key, to all its lenders together."""
+    others, theirs = LOANS.alias("others"), LOAN_AMOUNTS.alias("theirs")
+    owed = (
+        sa.select(sa.func.sum(theirs.c.owed))
+        .join(others, others.c.id == theirs.c.loan_id)
+        .where(
+            others.c.borrower_id == LOANS.c.borrower_id,
+            others.c.state == "overdue",
+            theirs.c.key == LOAN_AMOUNTS.c.key,
+        )
+        .correlate(LOANS, LOAN_AMOUNTS)
+        .scalar_subquery()
+    )
+    in_use = (
+        sa.select(sa.literal(1))
+        .select_from(LOAN_LEVELS)
+        .join(
+            BALANCES,
+            sa.and_(BALANCES.c.account_id == LOAN_LEVELS.c.account_id, BALANCES.c.key == LOAN_LEVELS.c.key),
+        )
+        .where(
+            LOAN_LEVELS.c.loan_id == LOANS.c.id,
+            LOAN_LEVELS.c.side == BORROWER,
+            LOAN_LEVELS.c.key == LOAN_AMOUNTS.c.key,
+            BALANCES.c.overhang >= owed,
+        )
+        .correlate(LOANS, LOAN_AMOUNTS)
+    )
+    return (
+        sa.select(sa.literal(1))
+        .select_from(LOAN_AMOUNTS)
+        .where(LOAN_AMOUNTS.c.loan_id == LOANS.c.id, LOAN_AMOUNTS.c.owed > 0, ~in_use.exists())
+        .correlate(LOANS)
+        .exists()
+    )
 
 
 def settle_loan(session: Session, loan_id: UUID, *, extend_to: datetime | None = None) -> Loan | None:

@@ -47,6 +47,7 @@ WORKFLOWS = {
     "release_public_ip": SERVERS,
     "sync_backend": LOOKS,
     "verify_quotas": LOOKS,
+    "turn_quotas": LOOKS,
     "restore_server": SERVERS,
     "deliver_notice": NOTICES,
 }

@@ -146,6 +146,7 @@ def _define() -> None:
         power,
         provision,
         quota_proofs,
+        quota_turns,
         restore,
         retire,
     )

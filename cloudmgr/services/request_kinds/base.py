@@ -2,21 +2,25 @@
 
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlmodel import Session
 
-from cloudmgr.domain import placement
+import quotas
+from cloudmgr.domain import leases, placement
 from cloudmgr.domain.access import Actor
 from cloudmgr.domain.approval import Facts, OwnQuota
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import RequestPhase
 from cloudmgr.models import Organization, Project, ResourceRequest
 from cloudmgr.services.inputs import Input
+from cloudmgr.services.quota_offers import Offer
 from cloudmgr.services.resolution import Concerned
 from cloudmgr.store import servers
-from quotas import Preview
+from quotas import Part, Preview
 
 C = TypeVar("C", bound=Input)
 R = TypeVar("R", bound=Concerned)
@@ -46,6 +50,8 @@ class Plan:
     warnings: list[Message] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
     shows_capacity: bool = False
+    offers: list[Offer] = field(default_factory=list)
+    """What would fit instead where the quota refuses, cheapest first."""
 
     @property
     def would_be_accepted(self) -> bool:
@@ -159,6 +165,14 @@ def quota_refusals(quota: Preview) -> list[dict[str, Any]]:
     return [
         {"code": "quota_exceeded", **binding.as_json(), "message": binding.describe()} for binding in quota.bindings
     ]
+
+
+def loan_refusals(
+    session: Session, project: Project, parts: Sequence[Part], lease_end: date | None
+) -> list[dict[str, Any]]:
+    """Return what stands against a lease that would outlive a loan of quota it needs, as a plan tells it."""
+    found = quotas.outliving(session, account_id=project.account_id, parts=parts, until=leases.ends_at(lease_end))
+    return [{"code": quotas.LoanEndsFirst.code, **each.as_json(), "message": each.describe()} for each in found]
 
 
 def summed(*amounts: dict[str, int]) -> dict[str, int]:

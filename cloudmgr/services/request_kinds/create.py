@@ -7,20 +7,21 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 import quotas
-from cloudmgr.domain import placement
+from cloudmgr.domain import leases, placement
 from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.approval import Facts
 from cloudmgr.domain.errors import NoFittingPool
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase, Spread
 from cloudmgr.models import Organization, Project, ResourceRequest, Server
-from cloudmgr.services import addresses, create_rules, emergencies, openings, resolution
+from cloudmgr.services import addresses, create_rules, emergencies, openings, quota_offers, resolution
 from cloudmgr.services.policy import policy_of, worker_of
 from cloudmgr.services.request_inputs import CreateRequest
 from cloudmgr.services.request_kinds.base import (
     EntryPlan,
     Kind,
     Plan,
+    loan_refusals,
     project_of,
     quota_refusals,
     reservation_id,
@@ -57,6 +58,7 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
             warnings=[*resolved.warnings, *(hint for entry in entries if (hint := _scarce(entry)) is not None)],
             refusals=[
                 *quota_refusals(quota),
+                *loan_refusals(session, resolved.project, parts, command.lease_end),
                 *_unfit_entries(entries),
                 *(emergencies.refusals(session, resolved.organization, parts) if command.emergency else ()),
                 *(
@@ -66,6 +68,7 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
                 ),
             ],
             shows_capacity=actor.may(Action.CAPACITY_READ, resolved.organization.path),
+            offers=quota_offers.offers(session, actor, command, resolved, quota),
         )
 
     def hold(
@@ -88,6 +91,7 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
             account_id=resolved.project.account_id,
             parts=[server.part(command.env.value) for server in resolved.servers],
             reason=request.number or "",
+            until=leases.ends_at(command.lease_end),
         )
 
     def write(self, session: Session, request: ResourceRequest, resolved: ResolvedCreate) -> int:

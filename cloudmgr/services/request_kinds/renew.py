@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlmodel import Session
 
+import quotas
 from cloudmgr.domain import clock, leases
 from cloudmgr.domain.access import Actor
 from cloudmgr.domain.errors import InvalidInput
@@ -15,6 +16,7 @@ from cloudmgr.models import ResourceRequest, Server, ServerChange
 from cloudmgr.services.policy import policy_of
 from cloudmgr.services.request_inputs import RenewRequest
 from cloudmgr.services.request_kinds.server_changes import ResolvedChanges, ServerChangesKind, changeable
+from cloudmgr.services.server_parts import part_of
 
 
 class RenewKind(ServerChangesKind[RenewRequest]):
@@ -43,6 +45,13 @@ class RenewKind(ServerChangesKind[RenewRequest]):
             changes.append(
                 (server, ServerChange(server_id=server.id, kind=ChangeKind.RENEW.value, wanted=dict(wanted)))
             )
+        quotas.require_outlasting(
+            session,
+            account_id=project.account_id,
+            parts=[part_of(session, server) for server in found],
+            until=leases.ends_at(command.lease_end),
+            is_held=True,
+        )
         warnings = [
             Message(N_("Server {name} is frozen since its lease ended, and is started again."), {"name": server.name})
             for server in found
