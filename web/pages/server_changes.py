@@ -103,9 +103,9 @@ class _Sheet:
             raise InvalidInput(
                 N_("One request is about servers of one information system: choose those of one."), field="server"
             )
-        self.project = rows[0][1]
+        self.project_id, self._project_name = rows[0][1].id, rows[0][1].name
         others, _ = servers.list_servers(
-            desk.session, desk.actor, phases=_STANDING, project_id=self.project.id, limit=_MOST
+            desk.session, desk.actor, phases=_STANDING, project_id=self.project_id, limit=_MOST
         )
         self.plan: plans.PlanPanel | None = None
         shown = {row[0].id: row for row in [*rows, *others]}
@@ -123,7 +123,7 @@ class _Sheet:
             given.pop("lease_end", None)
         return {
             "kind": self.kind,
-            "project": str(self.project.id),
+            "project": str(self.project_id),
             "purpose": typed.get("purpose", "").strip(),
             "servers": [str(each) for each in self.chosen],
             **given,
@@ -137,7 +137,7 @@ class _Sheet:
             status,
             kind=self.kind,
             title=self.desk.words.label("request_kind", self.kind),
-            project=self.project.name,
+            project=self._project_name,
             choices=self._choices,
             flavors=self._flavors,
             first_day=formats.day(today),
