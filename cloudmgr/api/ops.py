@@ -13,7 +13,7 @@ from cloudmgr.http.deps import open_session
 from cloudmgr.http.errors import STATUS
 from cloudmgr.http.problem import Problem
 from cloudmgr.http.routes import PageRoute, rule
-from cloudmgr.services import approval_policy, health, quota_proofs
+from cloudmgr.services import approval_policy, deadlines, health, quota_proofs
 
 router = APIRouter(tags=["operations"], route_class=PageRoute)
 
@@ -72,10 +72,14 @@ def _checks(session: Session, request: Request) -> dict[str, bool]:
 
 @router.get("/metrics", response_class=PlainTextResponse, openapi_extra=rule("public"))
 def read_metrics(request: Request) -> PlainTextResponse:
-    """Give this process's counters to Prometheus, and what the last recount of the quota ledger came to."""
+    """Give this process's counters to Prometheus, what the last recount of the quota ledger came to, and which decisions are late."""
     try:
         with open_session(request) as session:
-            gauges = {**quota_proofs.gauges(session), **approval_policy.gauges(session)}
+            gauges = {
+                **quota_proofs.gauges(session),
+                **approval_policy.gauges(session),
+                **deadlines.gauges(session),
+            }
     except sqlalchemy.exc.SQLAlchemyError:  # counters are most wanted when the database is away
         gauges = {}
     return PlainTextResponse(request.app.state.metrics.render(gauges), media_type=metrics.MEDIA_TYPE)

@@ -21,7 +21,7 @@ from cloudmgr.domain.findings import ServerSource
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.domain.server_changes import ChangeKind
 from cloudmgr.models import Backend, Organization, Server, ServerChange
-from cloudmgr.services import leases
+from cloudmgr.services import change_freezes, leases
 from cloudmgr.services.policy import policy_of
 from cloudmgr.store import requests
 from cloudmgr.store import server_changes as store
@@ -108,7 +108,7 @@ def _freeze(session: Session, server: Server, _day: date) -> bool:
         return False
     if not _can_stop(session, server):
         return leases.tell_over(session, server)
-    if _is_being_renewed(session, server):
+    if _is_being_renewed(session, server) or _waits_for_a_freeze(session, server):
         return False
     change = ServerChange(server_id=server.id, kind=ChangeKind.FREEZE.value)
     try:
@@ -129,7 +129,7 @@ def _retire(session: Session, server: Server, day: date) -> bool:
     since = server.frozen_at.astimezone(clock.SHANGHAI).date()
     if server.retire_request_id is not None or day <= max(since, server.lease_end) + grace:
         return False
-    if store.of_server(session, server.id):
+    if store.of_server(session, server.id) or _waits_for_a_freeze(session, server):
         return False
     leases.tell_retiring(session, server)
     queue.enqueue(
@@ -138,6 +138,12 @@ def _retire(session: Session, server: Server, day: date) -> bool:
     organization = session.get_one(Organization, server.organization_id)
     facts.record(session, Event.VM_RETIRE, server, organization, stage="asked", by="lease")
     return True
+
+
+def _waits_for_a_freeze(session: Session, server: Server) -> bool:
+    """Whether a change freeze holds: what stands is not changed then, and the next day asks again."""
+    path = session.get_one(Organization, server.organization_id).path
+    return change_freezes.standing(session, path) is not None
 
 
 def _can_stop(session: Session, server: Server) -> bool:
