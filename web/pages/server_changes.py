@@ -40,7 +40,7 @@ _MODELS: Mapping[str, type[BaseModel]] = {
     RequestKind.UNFREEZE: UnfreezeRequest,
 }
 _TYPED = ("flavor", "add_data_disk_gib", "lease_end", "lease_reason")
-_SHOWN = ("purpose", "servers", *_TYPED, "lease_long_term")
+_SHOWN = ("purpose", *_TYPED, "lease_long_term")
 _SUBMIT = rule(Action.REQUEST_MAKE, event=Event.REQUEST_SUBMIT, object_type="request", remembers=False)
 
 
