@@ -152,7 +152,7 @@ def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> Re
     names = lookups.Names(session)
     planned: list[PlannedServer] = []
     for index, entry in enumerate(command.servers):
-        planned += _resolve_entry(names, index, entry, command.network_zone or project.network_zone, organization.id)
+        planned += resolve_entry(names, index, entry, command.network_zone or project.network_zone, organization.id)
     _check_names(session, project, planned)
     wanted_addresses.check_once((server.wanted_addresses, server.at) for server in planned)
     keys = [sshkeys.checked_public_key(key, field=f"ssh_keys[{i}]") for i, key in enumerate(command.ssh_keys)]
@@ -175,13 +175,18 @@ def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> Re
     return ResolvedCreate(project, organization, planned, keys, owner_name, owner_phone, warnings)
 
 
-def _resolve_entry(
+def resolve_entry(
     names: lookups.Names,
     index: int,
     entry: ServersEntry,
     default_zone: str | None,
     organization_id: uuid.UUID,
 ) -> list[PlannedServer]:
+    """Look up what one line names; `index` says where it stands in the body. Writes nothing.
+
+    Raises:
+        InvalidInput, ArchMismatch, Forbidden: the first rule that is broken; `field` names it.
+    """
     at = f"servers[{index}]"
     flavor = names.flavor(entry.flavor)
     if flavor is None:

@@ -4,14 +4,16 @@ A new route fails here until it has a rule, and a route that changes something u
 """
 
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from cloudmgr.domain import clock
 from cloudmgr.domain.access import ROLE_ACTIONS, Action, Role
@@ -19,12 +21,16 @@ from cloudmgr.domain.ids import new_id
 from cloudmgr.http.routes import RuledRoute
 from cloudmgr.main import ROUTERS
 from cloudmgr.models import (
+    ApprovalSeat,
+    ApprovalStage,
     Backend,
     DeletionCertificate,
     Delivery,
     Finding,
     Happening,
     PlaybookRun,
+    RequestChange,
+    RequestFeedback,
     ResourceRequest,
     Server,
     Volume,
@@ -47,12 +53,16 @@ ANY_OF: Mapping[tuple[str, str], frozenset[Action]] = {
         {Action.REQUEST_MAKE, Action.ORGANIZATION_WRITE}
     ),
     ("POST", "/api/v1/requests/{request_id}/retry"): frozenset({Action.REQUEST_MAKE, Action.SERVER_POWER}),
+    ("POST", "/api/v1/requests/{request_id}/comments"): frozenset({Action.REQUEST_MAKE, Action.REQUEST_DECIDE}),
+    ("POST", "/api/v1/requests/{request_id}/attachments"): frozenset({Action.REQUEST_MAKE, Action.REQUEST_DECIDE}),
     ("PATCH", "/api/v1/users/{user_id}"): frozenset({Action.USER_WRITE}),
 }
 """Where the rule names what is needed to see the thing, and the service asks for one of these to change it."""
 
 NARROWER: Mapping[tuple[str, str], frozenset[Role]] = {
     ("POST", "/api/v1/requests/{request_id}/decisions"): frozenset({Role.DISTRICT_ADMIN}),
+    ("POST", "/api/v1/requests/{request_id}/changes"): frozenset({Role.DISTRICT_ADMIN}),
+    ("DELETE", "/api/v1/requests/{request_id}/attachments/{attachment_id}"): frozenset({Role.REQUESTER}),
     ("GET", "/api/v1/exports/{export_id}"): frozenset(
         {Role.REQUESTER, *(role for role in Role if Action.AUDIT_READ in ROLE_ACTIONS[role])}
     ),
@@ -162,12 +172,40 @@ BODIES: Mapping[tuple[str, str], Any] = {
         "datacenter": "老机房",
     },
     ("PATCH", "/api/v1/inventory/manual-servers/{server_id}"): {"vcpus": 4},
+    ("POST", "/api/v1/requests/{request_id}/changes"): {"body": "{request}", "comment": "调整"},
+    ("POST", "/api/v1/requests/{request_id}/changes/{change_id}/answer"): {"accept": True},
+    ("POST", "/api/v1/requests/{request_id}/comments"): {"text": "请补充材料"},
+    ("POST", "/api/v1/requests/{request_id}/attachments"): None,
+    ("DELETE", "/api/v1/requests/{request_id}/attachments/{attachment_id}"): None,
+    ("POST", "/api/v1/requests/{request_id}/feedback"): {"score": 5},
+    ("POST", "/api/v1/deputies"): {"deputy": "nobody", "valid_from": "2030-01-01", "valid_until": "2030-01-02"},
+    ("DELETE", "/api/v1/deputies/{deputy_id}"): None,
     ("POST", "/api/v1/notices/read"): {},
+    ("POST", "/api/v1/requests/{request_id}/clone"): None,
+    ("POST", "/api/v1/requests/sheets"): {
+        "rows": [
+            {
+                "system_name": "智慧社区综合服务平台",
+                "name": "by-sheet",
+                "flavor": "2C4G",
+                "image": "kylin-v10",
+                "arch": "aarch64",
+                "network_zone": world.ZONE,
+                "purpose": "业务系统应用服务器",
+                "lease_end": (clock.today() + timedelta(days=300)).isoformat(),
+            }
+        ]
+    },
     ("PATCH", "/api/v1/notices/preferences"): {"email": "nobody@example.gov.cn"},
     ("POST", "/api/v1/notices/deliveries/{delivery_id}/replay"): None,
     ("POST", "/api/v1/inventory/manual-servers/{server_id}/confirmations"): None,
     ("POST", "/api/v1/inventory/manual-servers/{server_id}/retirement"): {"reason": "报废"},
 }
+
+
+FORMS = {("POST", "/api/v1/requests/{request_id}/attachments")}
+FILE = {"file": ("说明.txt", b"guard")}
+"""Of routes that take a form and no JSON."""
 
 
 class Place:
@@ -290,10 +328,30 @@ class Place:
             session.flush()
             self.ids["delivery_id"] = str(delivery.id)
             self.ids["finding_id"] = str(finding.id)
+            self._remark(session, request)
             session.commit()
         requester = self.client(Role.REQUESTER)
+        attachments = f"/api/v1/requests/{self.ids['request_id']}/attachments"
+        self.ids["attachment_id"] = str(requester.post(attachments, files=FILE).json()["id"])
         assert requester.get("/api/v1/inventory", params={"format": "jsonl"}).status_code == 200
         self.ids["export_id"] = requester.get("/api/v1/exports").json()["items"][0]["id"]
+
+    def _remark(self, session: Session, request: ResourceRequest) -> None:
+        """Add what people say of a request: a change that was declined, and feedback."""
+        stage = session.exec(select(ApprovalStage).where(ApprovalStage.request_id == request.id)).one()
+        seat = session.exec(select(ApprovalSeat).where(ApprovalSeat.stage_id == stage.id)).one()
+        change = RequestChange(
+            request_id=request.id,
+            submission=1,
+            stage_id=stage.id,
+            seat_id=seat.id,
+            proposer_id=uuid.UUID(self.ids["user_id"]),
+            state="declined",
+        )
+        session.add_all([change, RequestFeedback(request_id=request.id, author_id=request.requester_id, score=5)])
+        session.flush()
+        self.ids["change_id"] = str(change.id)
+        self.ids["deputy_id"] = str(new_id())
 
     def _made(self, role: Role, path: str, body: Any) -> str:
         answer = self.client(role).post(path, json=body)
@@ -323,10 +381,14 @@ class Place:
             return {key: self._filled(item) for key, item in value.items()}
         return [self._filled(item) for item in value] if isinstance(value, list) else value
 
+    def sent(self, method: str, path: str) -> dict[str, Any]:
+        if (method, path) in FORMS:
+            return {"files": FILE}
+        body = None if method in READS else self.body(method, path)
+        return {} if body is None else {"json": body}
+
     def call(self, method: str, path: str, role: Role | None) -> Any:
-        sent = {} if method in READS else {"json": self.body(method, path)}
-        if sent.get("json", "") is None:
-            sent = {}
+        sent = self.sent(method, path)
         return self.client(role).request(method, path.format(**self.ids), **sent)
 
     def audited(self, **equal: Any) -> int:
@@ -413,9 +475,7 @@ def test_another_districts_objects_do_not_exist(place: Place, method: str, path:
         token = support.open_token(session, user)
         session.commit()
     client = TestClient(place.app, headers={"Authorization": f"Bearer {token}"}, raise_server_exceptions=False)
-    sent = {} if method in READS else {"json": place.body(method, path)}
-    if sent.get("json", "") is None:
-        sent = {}
+    sent = place.sent(method, path)
     theirs = client.request(method, path.format(**place.ids), **sent)
     nothing = dict.fromkeys(place.ids, str(support.unknown_id()))
     absent = client.request(method, path.format(**nothing), **sent)
