@@ -6,6 +6,7 @@ from typing import Any
 _ID = "01a205ae-20cd-7790-8381-92e9c1203720"
 
 BODIES: Mapping[str, Mapping[str, Any]] = {
+    "WhatIf": {"account": _ID, "limits": {"vcpus": 640, "vcpus{arch=aarch64}": None}},
     "CreateUser": {"username": "frq-wangfang", "display_name": "王芳", "organization": _ID, "phone": "13800000000"},
     "UpdateUser": {"phone": "13800000001", "disabled": False},
     "ChangePassword": {"old_password": "Old-Example-1", "new_password": "New-Example-2"},

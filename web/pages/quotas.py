@@ -15,12 +15,13 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.domain.units import MIB_PER_GIB
 from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import quotas
-from cloudmgr.services.quotas import AccountView, SetLimits
+from cloudmgr.services.quotas import AccountView, Over, SetLimits, WhatIf
 from web import formats
 from web.desk import Desk, DeskDep, FormDep, command, go, texts
 from web.forms import Form, whole
 from web.lists import filters_of
 from web.pages.quota_proofs import published
+from web.pages.quota_shares import notes_of, shares_of
 from web.presenters.quota import Bar, bars, in_order, ratio_pct
 
 router = page_router()
@@ -38,6 +39,8 @@ class TreeRow:
     indent: int
     bars: list[Bar | None]
     ratios: list[int | None]
+    notes: list[tuple[str, str]]
+    """Crossed thresholds and how long something is held: text and tone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def show_tree(request: Request, desk: DeskDep) -> Response:
     shallowest = min((view.usage.depth for view in views), default=0)
     deepest = shallowest + above + depth
     has_more = any(view.usage.depth == deepest and view.kind == "organization" for view in views)
-    rows = [_row(view, shallowest) for view in views]
+    rows = [_row(desk, view, shallowest) for view in views]
     deeper = {**filters, "depth": str(depth + 1)}
     return desk.page(
         "pages/quotas.html",
@@ -103,7 +106,7 @@ def set_limits(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
             limits[key] = given
     if new_key := values.get("new_key", "").strip():
         limits[new_key] = whole(values.get("new_limit", "")) if values.get("new_limit", "").strip() else None
-    payload = {"limits": limits, "reason": values.get("reason", "")}
+    payload = {"limits": limits, "reason": values.get("reason", "") or ("-" if values.get("what_if") else "")}
     if values.get("basis_no", "").strip():
         payload["basis_no"] = values["basis_no"]
     shown = [f"limits.{key}" for key in sheet.keys] + ["reason", "basis_no", "new_key"]
@@ -115,6 +118,12 @@ def set_limits(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
     except ValidationError as error:
         return desk.invalid(sheet.page, values, error, shown)
     desk.on_refusal(sheet.page, values, shown)
+    if values.get("what_if"):
+        found = quotas.what_if(desk.session, desk.actor, WhatIf(account=account_id, limits=wanted.limits))
+        sheet.tried = [_consequence(desk, each) for each in found] or [
+            desk.words.translate(N_("Nobody would be over."))
+        ]
+        return sheet.page(Form(values), 200)
     quotas.set_limits(desk.session, desk.actor, account_id, wanted, replace=False)
     return go(f"/quotas/{account_id}", done="limits")
 
@@ -125,6 +134,8 @@ class _Sheet:
     def __init__(self, desk: Desk, view: AccountView) -> None:
         usage = view.usage
         self._desk, self._view = desk, view
+        self.tried: list[str] = []
+        """What the limits on the form would bring about, where that was asked."""
         self.keys = in_order({*usage.limits, *_COLUMNS})
         own = bars(usage.limits, usage.used, usage.reserved)
         self._account = {
@@ -158,6 +169,8 @@ class _Sheet:
             crumbs=crumbs,
             below=f"/quotas?root={self._account['id']}&depth=1" if self._view.kind == "organization" else "",
             room=self._room,
+            tried=self.tried,
+            shares=shares_of(self._desk, self._view),
             keys=[(key, self._unit(key)) for key in self.keys],
             may_set=self._view.may_set,
             form=form,
@@ -184,7 +197,7 @@ def _start(desk: Desk, root: uuid.UUID | None) -> tuple[uuid.UUID | None, int]:
     return (first.ancestors[0][0] if first.ancestors else first.account_id), max(view.usage.depth for view in own)
 
 
-def _row(view: AccountView, shallowest: int) -> TreeRow:
+def _row(desk: Desk, view: AccountView, shallowest: int) -> TreeRow:
     usage = view.usage
     shown = {bar.key: bar for bar in bars(usage.limits, usage.used, usage.reserved)}
     return TreeRow(
@@ -193,6 +206,28 @@ def _row(view: AccountView, shallowest: int) -> TreeRow:
         indent=min(usage.depth - shallowest, _MOST_INDENT),
         bars=[bar if (bar := shown.get(key)) and (bar.limit is not None or bar.taken) else None for key in _COLUMNS],
         ratios=[ratio_pct(usage.limits.get(key), usage.children_limit_sum.get(key)) for key in _COLUMNS],
+        notes=notes_of(desk, view),
+    )
+
+
+_CONSEQUENCES = {
+    "use_above": N_("{account}: {amount} {key} are in use, {over} more than {limit}; every growth is refused."),
+    "children_above": N_("{account}: {amount} {key} are allotted below, {over} more than {limit}."),
+    "promised_above": N_("{account}: {amount} {key} would be allotted below, {over} more than its {limit}."),
+    "room_missing": N_(
+        "{account}: {amount} {key} could be asked for, and {limit} are left here; {over} would be refused."
+    ),
+}
+
+
+def _consequence(desk: Desk, found: Over) -> str:
+    return desk.words.translate(
+        _CONSEQUENCES[found.consequence.value],
+        account=found.name,
+        key=desk.words.key_label(found.key),
+        limit=formats.amount(found.limit, found.key),
+        amount=formats.amount(found.amount, found.key),
+        over=formats.amount(found.over, found.key),
     )
 
 

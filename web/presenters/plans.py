@@ -48,6 +48,7 @@ class PlanPanel:
     entries: list[EntryLine]
     warnings: list[str]
     refusals: list[str]
+    offers: list[str]
 
 
 def panel(words: Words, plan: Plan) -> PlanPanel:
@@ -71,6 +72,7 @@ def panel(words: Words, plan: Plan) -> PlanPanel:
         entries=[_entry(words, entry, shows_room=plan.shows_capacity) for entry in plan.entries],
         warnings=[words.told(warning) for warning in plan.warnings],
         refusals=[words.told(refusal["message"]) for refusal in plan.refusals],
+        offers=[words.told(offer.message) for offer in plan.offers],
     )
 
 
