@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cloudmgr import cli_quota_loan, cli_quota_moves
 from cloudmgr.cli_support import CommandFailed, Place, place_of, show_json, show_table, transaction
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
@@ -14,6 +15,8 @@ from cloudmgr.services.quotas import AccountView
 from cloudmgr.store import organizations
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+cli_quota_moves.add_to(app)
+app.add_typer(cli_quota_loan.app, name="loan")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
