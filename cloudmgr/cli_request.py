@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 import yaml
 
-from cloudmgr import cli_request_changes
+from cloudmgr import cli_request_changes, cli_request_sheet
 from cloudmgr.cli_http import Client
 from cloudmgr.cli_support import CommandFailed, Place, place_of, show_json, show_table
 from cloudmgr.domain.messages import N_
@@ -16,6 +16,7 @@ from cloudmgr.domain.phases import Decision, RequestPhase
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(cli_request_changes.app)
+app.add_typer(cli_request_sheet.app)
 
 RequestRef = Annotated[str, typer.Argument(help="Id, or number such as SQ20261122-0001.")]
 BodyFile = Annotated[Path, typer.Argument(help="The request as JSON or YAML; - reads it from standard input.")]

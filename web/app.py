@@ -23,10 +23,13 @@ from web.pages import (
     openings,
     projects,
     public_ips,
+    quota_moves,
     quota_proofs,
+    quota_shares,
     quotas,
     remarks,
     request_form,
+    request_sheet,
     requests,
     server_changes,
     servers,
@@ -39,6 +42,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     login.router,
     home.router,
     request_form.router,
+    request_sheet.router,
     requests.router,
     events.router,
     notices.router,
@@ -52,7 +56,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     imports.router,
     by_hand.router,
     certificates.router,
+    quota_moves.router,
     quota_proofs.router,
+    quota_shares.router,
     quotas.router,
     backends.router,
     findings.router,
@@ -66,7 +72,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     users.router,
     audit.router,
 )
-"""Every page. `request_form` stands before `requests`: its /requests/new is no id."""
+"""Every page. `request_form` stands before `requests`: its /requests/new is no id; so does `request_sheet`."""
 
 
 def install(app: FastAPI) -> None:

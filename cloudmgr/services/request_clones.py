@@ -1,7 +1,7 @@
 """Beginning anew from an old request: a draft with its body, less what belongs to that one time only."""
 
 import uuid
-from typing import Any
+from typing import Any, get_args
 
 from sqlmodel import Session
 
@@ -15,6 +15,8 @@ from cloudmgr.services import requests
 from cloudmgr.services.request_inputs import DraftRequest
 from cloudmgr.store import servers
 
+CLONABLE = frozenset(get_args(DraftRequest.model_fields["kind"].annotation))
+"""Kinds that can be asked for anew: those that can be kept as a draft."""
 _ONCE = frozenset({"emergency", "emergency_reason", "after"})
 _ONCE_OF_A_LINE = frozenset({"ipv4", "ipv6", "addresses"})
 _MOST_TRIES = 99
@@ -34,7 +36,7 @@ def clone(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceRequ
     view = requests.get_request(session, actor, request_id)
     require(actor, Action.REQUEST_MAKE, view.organization.path, see=Action.REQUEST_READ)
     source = view.request
-    if source.kind == RequestKind.IMPORT or source.project_id is None:
+    if source.kind not in CLONABLE or source.project_id is None:
         raise InvalidInput(N_("A request of this kind cannot be cloned; make a new one."), field="kind")
     body = {key: value for key, value in source.body.items() if key in DraftRequest.model_fields and key not in _ONCE}
     if not actor.may(Action.PERSONAL_READ, view.organization.path):

@@ -14,6 +14,7 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import EDITABLE_REQUESTS, REQUEST_MOVES, RequestPhase
 from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import approvals, deadlines, remarks, request_changes, requests, servers
+from cloudmgr.services.request_clones import CLONABLE
 from cloudmgr.services.requests import RequestView
 from cloudmgr.services.working_calendar import calendar_of
 from web.desk import Desk, DeskDep, FormView, go
@@ -202,6 +203,7 @@ def _may(desk: Desk, view: RequestView) -> dict[str, bool]:
         "withdraw": own and RequestPhase.WITHDRAWN in REQUEST_MOVES[phase],
         "urge": own and any(stage.state == "open" for stage in view.stages),
         "retry": phase in _RETRIABLE and (power or desk.may(Action.REQUEST_MAKE, view.organization.path)),
+        "clone": desk.may(Action.REQUEST_MAKE, view.organization.path) and view.request.kind in CLONABLE,
         "decide": any(row[0].id == view.request.id for row in queue),
         "answer": own,
         "note": (note := remarks.sees_internal(desk.session, desk.actor, view.request, view.organization)),
