@@ -33,6 +33,7 @@ DONE: Mapping[str, str] = {
     "revoked": N_("The role was revoked."),
     "unlocked": N_("The account was unlocked."),
     "looked": N_("The cloud is being looked at; the look appears below once it has ended."),
+    "loan": N_("The loan is written down."),
     "recount": N_("A worker recounts the ledger now; reload in a moment."),
     "decided": N_("Decided. What must be changed at a cloud is done by a worker now."),
     "reserved": N_("The address is reserved."),

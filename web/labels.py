@@ -42,6 +42,7 @@ from cloudmgr.domain.phases import (
 from cloudmgr.domain.server_changes import ChangeKind, ChangeState, FrozenBy
 from cloudmgr.domain.volumes import SnapshotPhase, VolumePhase
 from web.approval_labels import APPROVAL_WORDS
+from web.change_labels import CHANGE_STATES, CHANGES, FROZEN_BY
 from web.done_labels import DONE
 from web.event_labels import EVENTS
 
@@ -88,23 +89,9 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         DeliveryState.SENT: N_("Sent"),
         DeliveryState.FAILED: N_("Failed"),
     },
-    "server_change": {
-        RequestKind.RENEW: N_("Renew"),
-        RequestKind.RESIZE: N_("Change size"),
-        RequestKind.FREEZE: N_("Freeze"),
-        RequestKind.UNFREEZE: N_("Unfreeze"),
-        RequestKind.RETIRE: N_("Ask to retire"),
-    },
-    "change_state": {
-        ChangeState.ASKED: N_("Asked for"),
-        ChangeState.DOING: N_("Under way"),
-        ChangeState.DONE: N_("Done"),
-        ChangeState.FAILED: N_("Failed"),
-    },
-    "frozen_by": {
-        FrozenBy.REQUEST: N_("By request"),
-        FrozenBy.LEASE: N_("At the end of its lease"),
-    },
+    "server_change": CHANGES,
+    "change_state": CHANGE_STATES,
+    "frozen_by": FROZEN_BY,
     "finding_kind": {
         FindingKind.UNMANAGED: N_("Not managed"),
         FindingKind.UNAUTHORISED: N_("Made without authorisation"),
@@ -347,6 +334,14 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "public_ips": N_("Public IPs"),
         "volumes": N_("Volumes"),
         "snapshots": N_("Snapshots"),
+        "images": N_("Private images"),
+        "networks": N_("Private networks"),
+        "subnets": N_("Subnets"),
+        "bandwidth_mbps": N_("Bandwidth (Mbit/s)"),
+        "security_groups": N_("Security groups"),
+        "load_balancers": N_("Load balancers"),
+        "gpus": N_("GPUs"),
+        "backups_gib": N_("Backups (GiB)"),
     },
     "dimension": {
         "arch": N_("architecture"),
@@ -356,6 +351,21 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "network_zone": N_("network zone"),
         "is_xinchuang": N_("Xinchuang"),
         "environment": N_("environment"),
+    },
+    "loan_state": {
+        "offered": N_("waits for the other side"),
+        "active": N_("lent"),
+        "overdue": N_("overdue"),
+        "returned": N_("given back"),
+        "declined": N_("declined"),
+        "cancelled": N_("taken back"),
+        "expired": N_("not signed in time"),
+    },
+    "quota_target": {
+        "xinchuang_share_pct": N_("Share of domestic (xinchuang) servers"),
+        "aarch64_share_pct": N_("Share of aarch64"),
+        "loongarch64_share_pct": N_("Share of loongarch64"),
+        "city_cloud_share_pct": N_("Share of the city's clouds"),
     },
     "export_state": {"running": N_("In progress"), "done": N_("Complete"), "broken": N_("Broken off")},
     "punctuality": PUNCTUALITY,

@@ -26,6 +26,7 @@ from cloudmgr.services.policy import policy_of
 from cloudmgr.services.quota_keys import require_countable
 from cloudmgr.services.quota_places import Place, is_visible, may_rearrange, places_of, visible_place
 from cloudmgr.services.quota_shares import MAX_KEYS, BasisNo, QuotaKey, Reason
+from cloudmgr.store import organizations
 from quotas import Loan
 
 Amounts = Annotated[dict[QuotaKey, Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=MAX_KEYS)]
@@ -158,6 +159,12 @@ def list_loans(
     else:
         found = quotas.all_loans(session, states=states)
     return [_view(session, actor, loan) for loan in found if _sees(session, actor, loan)]
+
+
+def account_by_code(session: Session, code: str) -> uuid.UUID | None:
+    """Return the account of the organization with this code; None: there is none. Codes and names are no secrets here."""
+    organization = organizations.by_code(session, code)
+    return None if organization is None else organization.account_id
 
 
 def settle_due(session: Session, actor: Actor, most: int) -> int:
