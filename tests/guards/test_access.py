@@ -92,6 +92,7 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("PATCH", "/api/v1/organizations/{organization_id}"): {"name": "改名"},
     ("POST", "/api/v1/projects"): {"organization": "{organization_id}", "name": "某系统", "mlps_level": "二级"},
     ("PATCH", "/api/v1/projects/{project_id}"): {"ops_vendor": "某公司"},
+    ("POST", "/api/v1/projects/{project_id}/stage"): {"stage": "trial"},
     ("POST", "/api/v1/projects/{project_id}/ssh-keys"): {"public_key": world.KEY},
     ("DELETE", "/api/v1/projects/{project_id}/ssh-keys/{key_id}"): None,
     ("POST", "/api/v1/flavors"): {"name": "3C3G", "vcpus": 3, "memory_mib": 3072},

@@ -32,14 +32,14 @@ def test_the_chosen_servers_are_renewed_with_a_preview_first(
     reader = console.reader("requester")
     assert f'value="{server_id}"' in reader.client.get("/servers").text
     page = reader.page(f"/server-changes?kind=resize&server={server_id}")
-    assert "规格变更" in page.text
+    assert "变更规格" in page.text
     form = {"csrf_token": reader.csrf, "server": str(server_id), "purpose": "扩容", "add_data_disk_gib": "100"}
-    shown = reader.client.post("/server-changes/resize", data=form | {"action": "plan"})
+    shown = reader.client.post("/server-changes", data=form | {"kind": "resize"} | {"action": "plan"})
     assert shown.status_code == 200, shown.text[-500:]
     assert "可以提交" in shown.text
     with console.world.session() as session:
         assert session.exec(select(ServerChange)).all() == []
-    sent = reader.client.post("/server-changes/resize", data=form | {"action": "submit"})
+    sent = reader.client.post("/server-changes", data=form | {"kind": "resize"} | {"action": "submit"})
     assert sent.status_code == 303, sent.text[-500:]
     with console.world.session() as session:
         made = session.exec(select(ResourceRequest).where(ResourceRequest.kind == "resize")).one()
@@ -52,7 +52,7 @@ def test_what_is_refused_stands_on_the_form(console: Console, standing: Callable
     _change(console, server_id, ABLE, native_ref="r-1", state="running")
     reader = console.reader("requester", "en")
     form = {"csrf_token": reader.csrf, "server": str(server_id), "purpose": "x", "action": "submit"}
-    answer = reader.client.post("/server-changes/unfreeze", data=form)
+    answer = reader.client.post("/server-changes", data=form | {"kind": "unfreeze"})
     assert answer.status_code == 409
     assert "is not frozen" in answer.text
     assert reader.client.get("/server-changes?kind=freeze").status_code == 422

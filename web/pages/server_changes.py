@@ -70,11 +70,12 @@ def show(request: Request, desk: DeskDep) -> Response:
     return _Sheet(desk, kind, chosen).page(Form(), 200)
 
 
-@router.post("/server-changes/{kind}", openapi_extra=_SUBMIT)
-def ask(desk: DeskDep, kind: str, sent: FormDep) -> Response:
+@router.post("/server-changes", openapi_extra=_SUBMIT)
+def ask(desk: DeskDep, sent: FormDep) -> Response:
     """Preview, or submit the request."""
     access.require(desk.actor, Action.REQUEST_MAKE)
     typed = texts(sent)
+    kind = typed.get("kind", "")
     sheet = _Sheet(desk, kind, [_id(str(value)) for value in sent.getlist("server")[:_MOST]])
     try:
         wanted = command(_MODELS[kind], sheet.payload(typed))
