@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from sqlmodel import Session
 
+import quotas
 from cloudmgr.domain import access
 from cloudmgr.domain.access import ROLE_ACTIONS, Action, Actor
-from cloudmgr.domain.errors import Forbidden, Hidden, NotFound
+from cloudmgr.domain.errors import Forbidden, Hidden, InvalidInput, NotFound
 from cloudmgr.domain.messages import N_
 from cloudmgr.store import organizations, projects
 
@@ -97,6 +98,22 @@ def places_of(session: Session, account_ids: Sequence[uuid.UUID]) -> Mapping[uui
         path = f"{organization.path}{project.id}/"
         places[project.account_id] = Place("project", project.id, project.name, organization.path, path)
     return places
+
+
+def account_of_code(session: Session, actor: Actor, code: str, *, field: str) -> uuid.UUID:
+    """Return the account with a code that the actor may see.
+
+    Raises:
+        InvalidInput: there is none, or more than one; `field` says in which field.
+    """
+    found = [account_id for account_id, _ in quotas.accounts_by_code(session, [code]).get(code, [])]
+    scope = actor.scope(Action.QUOTA_READ)
+    seen = [account_id for account_id, place in places_of(session, found).items() if is_visible(scope, place)]
+    if not seen:
+        raise InvalidInput(N_("There is no quota account {code}."), field=field, code=code)
+    if len(seen) > 1:
+        raise InvalidInput(N_("More than one account has the code {code}."), field=field, code=code)
+    return seen[0]
 
 
 def _absent() -> NotFound:
