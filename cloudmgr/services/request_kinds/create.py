@@ -1,5 +1,7 @@
 """申请: new servers for a project."""
 
+import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -49,7 +51,7 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
         resolved = self.resolve(session, actor, command)
         parts = [server.part(command.env.value) for server in resolved.servers]
         quota = quotas.preview(session, account_id=resolved.project.account_id, parts=parts)
-        entries = [_plan_entry(session, command, resolved, index) for index in range(len(command.servers))]
+        entries = list(_plan_entries(session, command, resolved))
         return Plan(
             kind="create",
             totals=summed(*(dict(part.amounts) for part in parts)),
@@ -74,9 +76,9 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
     def hold(
         self, session: Session, request: ResourceRequest, command: CreateRequest, resolved: ResolvedCreate
     ) -> None:
-        for index in range(len(command.servers)):
-            for refusal in _unfit_entries([_plan_entry(session, command, resolved, index)]):
-                raise NoFittingPool(refusal["message"].template, field=f"servers[{index}]", **refusal["message"].params)
+        for entry in _plan_entries(session, command, resolved):
+            for refusal in _unfit_entries([entry]):
+                raise NoFittingPool(refusal["message"].template, field=refusal["field"], **refusal["message"].params)
         create_rules.require_attachments(session, request)
         request.env = command.env.value
         request.network_zone = command.network_zone
@@ -219,14 +221,28 @@ def _row(request: ResourceRequest, project: Project, planned: PlannedServer) -> 
     )
 
 
-def _plan_entry(session: Session, command: CreateRequest, resolved: ResolvedCreate, index: int) -> EntryPlan:
+def _plan_entries(session: Session, command: CreateRequest, resolved: ResolvedCreate) -> Iterator[EntryPlan]:
+    """Yield how the zones answer each line; what is known of the zones is read once for all lines of an image."""
+    known: dict[uuid.UUID, list[placement.ZoneFacts]] = {}
+    for index in range(len(command.servers)):
+        yield _plan_entry(session, command, resolved, index, known)
+
+
+def _plan_entry(
+    session: Session,
+    command: CreateRequest,
+    resolved: ResolvedCreate,
+    index: int,
+    known: dict[uuid.UUID, list[placement.ZoneFacts]],
+) -> EntryPlan:
     entry = command.servers[index]
     planned = next(server for server in resolved.servers if server.entry == index)
     wanted = wanted_of(planned, resolved.organization.path, prefer_xinchuang=policy_of(session).prefer_xinchuang)
-    verdicts = placement.judge(
-        wanted,
-        zones.zone_facts(session, image_id=planned.image.id, health_interval_s=worker_of(session).health_interval_s),
-    )
+    if planned.image.id not in known:
+        known[planned.image.id] = zones.zone_facts(
+            session, image_id=planned.image.id, health_interval_s=worker_of(session).health_interval_s
+        )
+    verdicts = placement.judge(wanted, known[planned.image.id])
     fits = 0
     for verdict in verdicts:
         if verdict.is_candidate:
