@@ -92,7 +92,7 @@ class Chrome:
     paused: str = ""
     """Since when work is paused after a restore, in words; empty: it is not."""
     freezes: Sequence[str] = ()
-    """The change freezes that hold now, in words."""
+    """What everybody concerned must know now, in words: change freezes, an approval policy that has expired."""
 
 
 def chrome_of(

@@ -23,7 +23,7 @@ from cloudmgr.services import change_freezes, maintenance, notices, sessions
 from cloudmgr.settings import Settings
 from web.chrome import Chrome, chrome_of
 from web.forms import Form
-from web.presenters import deadlines
+from web.presenters import deadlines, policies
 from web.rendering import LANGUAGES, Words, render
 
 SEE_OTHER = 303
@@ -73,7 +73,10 @@ class Desk:
                 self.csrf_token,
                 maintenance.paused_since(self.session),
                 notices.count_unread(self.session, self.actor),
-                deadlines.banner(self.words, change_freezes.concerning(self.session, self.actor)),
+                [
+                    *deadlines.banner(self.words, change_freezes.concerning(self.session, self.actor)),
+                    *policies.banner(self.words, self.session, self.actor),
+                ],
             )
         return self._chrome
 

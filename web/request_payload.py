@@ -117,7 +117,17 @@ def _addresses(ipv4: str, ipv6: str) -> dict[str, Any]:
 
 def shown_fields(rows: list[int]) -> list[str]:
     """Return the names of the fields the form shows, for sorting refusals onto them."""
-    fixed = ["project", "purpose", "env", "network_zone", "lease_end", "lease_long_term", "lease_reason", "emergency", "emergency_reason"]
+    fixed = [
+        "project",
+        "purpose",
+        "env",
+        "network_zone",
+        "lease_end",
+        "lease_long_term",
+        "lease_reason",
+        "emergency",
+        "emergency_reason",
+    ]
     fixed += ["owner.name", "owner.phone", "ssh_keys", "servers"]
     return fixed + [f"servers[{row}].{name}" for row in rows for name in (*_ROW, *_ROW_NUMBERS, *_ROW_NETWORK)]
 
@@ -138,3 +148,15 @@ def with_new_row(values: Mapping[str, str]) -> dict[str, str]:
     at = f"servers[{index}]."
     usual = {"name": "", "count": "1", "purpose_kind": "app", "spread": "host", "data_disk_gib": "0"}
     return {**values, **{at + name: value for name, value in usual.items()}}
+
+
+def changed_body(body: Mapping[str, Any], typed: Mapping[str, str]) -> dict[str, Any]:
+    """Return a stored body with what an approver would have otherwise: numbers, flavors, data disks, the end of the lease."""
+    entries = []
+    for index, entry in enumerate(body.get("servers") or []):
+        new = {name: typed.get(f"entry.{index}.{name}", "").strip() for name in ("count", "flavor", "data_disk_gib")}
+        entries.append(
+            dict(entry) | {name: whole(text) if name != "flavor" else text for name, text in new.items() if text}
+        )
+    lease = {"lease_end": typed["change_lease_end"]} if typed.get("change_lease_end") else {}
+    return {**body, **lease, "servers": entries}

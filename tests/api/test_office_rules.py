@@ -365,7 +365,8 @@ class TestRemarks:
 
     def test_files_are_counted_and_the_same_bytes_are_kept_once(self, office: Office) -> None:
         request = office["requester"].post("/api/v1/requests", json=office.world.body() | {"draft": True}).json()["id"]
-        made = [self._attach(office, request, f"{index}.docx", zipped("word/document.xml")) for index in range(20)]
+        letter = zipped("word/document.xml")
+        made = [self._attach(office, request, f"{index}.docx", letter) for index in range(20)]
         assert {answer.status_code for answer in made} == {201}
         assert code(self._attach(office, request, "more.pdf", PDF)) == (409, "conflict")
         with office.world.session(write=False) as session:

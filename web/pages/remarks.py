@@ -119,7 +119,7 @@ def show_form(desk: DeskDep, request_id: uuid.UUID) -> Response:
     view = requests.get_request(desk.session, desk.actor, request_id)
     may_read = desk.may(Action.PERSONAL_READ, view.organization.path)
     return desk.page(
-        "pages/request_sheet.html",
+        "pages/request_paper.html",
         view=lines.page(desk.words, view, may_read_personal=may_read),
         request=view.request,
         organization=view.organization,

@@ -4,8 +4,14 @@ import uuid
 from dataclasses import dataclass
 from datetime import date
 
+from sqlmodel import Session
+
+from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.approval import Rule, SeatRule, StageRule, When
+from cloudmgr.domain.messages import N_
+from cloudmgr.services import approval_policy
 from cloudmgr.services.deputies import DeputyRow
+from web import formats
 from web.presenters.words import joined
 from web.rendering import Words
 
@@ -68,6 +74,23 @@ def deputy_line(row: DeputyRow, *, may_end: bool) -> DeputyLine:
         found.reason,
         may_end,
     )
+
+
+def banner(words: Words, session: Session, actor: Actor) -> list[str]:
+    """Say, to those who decide and those who could load another, that the policy in force has expired."""
+    if not any(actor.may(action) for action in (Action.REQUEST_DECIDE, Action.CATALOGUE_WRITE, Action.QUOTA_WRITE)):
+        return []
+    found = approval_policy.in_force(session)
+    if not found.is_expired:
+        return []
+    day = formats.day(found.policy.valid_until)
+    return [
+        words.translate(
+            N_("The approval policy {version} expired on {day} and stays in force; load the next one."),
+            version=found.policy.version,
+            day=day,
+        )
+    ]
 
 
 def _conditions(words: Words, when: When) -> list[tuple[str, str]]:
