@@ -11,7 +11,7 @@ from sqlmodel import Session, select
 
 import quotas
 from cloudmgr.domain import clock
-from cloudmgr.models import Happening, LeaseReminder, RequestEvent, Server, ServerChange
+from cloudmgr.models import ChangeFreeze, Happening, LeaseReminder, RequestEvent, Server, ServerChange
 from cloudmgr.workflows import leases
 from tests.workflows.follow import ask, read, server, told
 from tests.workflows.proofs import Case
@@ -154,6 +154,28 @@ def test_a_server_whose_renewal_waits_is_not_frozen(standing: Case) -> None:
         ask(standing, {"kind": "renew", "servers": [str(read(standing, server).id)], "lease_end": later}, approve=False)
     assert on(standing, end + timedelta(days=1))["status"] == 0
     assert read(standing, server).phase == "active"
+
+
+def test_a_change_freeze_holds_leases_back_until_it_is_over(standing: Case) -> None:
+    day = end_of(standing) + timedelta(days=1)
+    engine = standing.engine
+    with Session(engine) as session, clock.stepped(at(day)):
+        one = session.exec(select(Server)).one()
+        session.add(
+            ChangeFreeze(
+                organization_id=one.organization_id,
+                starts_at=at(day) - timedelta(hours=1),
+                ends_at=at(day) + timedelta(days=1),
+                reason="重保期",
+                made_by="quota_admin",
+            )
+        )
+        session.flush()
+        assert leases.freeze(session, day.isoformat(), None)["count"] == 0
+        session.commit()
+    with Session(engine) as session, clock.stepped(at(day + timedelta(days=2))):
+        assert leases.freeze(session, (day + timedelta(days=2)).isoformat(), None)["count"] == 1
+    engine.dispose()
 
 
 @pytest.mark.parametrize("kill_at", [None, "lease_retirements:inside", "lease_retirements:after", "delete:inside"])
