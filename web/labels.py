@@ -24,7 +24,7 @@ from cloudmgr.domain.findings import (
 from cloudmgr.domain.freshness import Freshness
 from cloudmgr.domain.labels import FINDING_FIELDS, REQUEST_PHASES, ROLES, SERVER_PHASES
 from cloudmgr.domain.messages import N_
-from cloudmgr.domain.notices import NOTICE_EVENTS, Channel, DeliveryChannel, DeliveryState, NoticeEvent
+from cloudmgr.domain.notices import NOTICE_EVENTS
 from cloudmgr.domain.openings import OpeningState, PublicIpPhase
 from cloudmgr.domain.phases import (
     Decision,
@@ -45,6 +45,7 @@ from web.approval_labels import APPROVAL_WORDS
 from web.change_labels import CHANGE_STATES, CHANGES, FROZEN_BY
 from web.done_labels import DONE
 from web.event_labels import EVENTS
+from web.notice_labels import CHANNELS, DELIVERY_CHANNELS, DELIVERY_STATES, NOTICE_ENUMS
 
 NOT_COLLECTED = N_("Not collected")
 """Shown for whatever is not known: never a zero, never an empty cell."""
@@ -76,19 +77,9 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         RequestKind.QUOTA_CHANGE: N_("Quota change"),
     },
     "notice_event": NOTICE_EVENTS,
-    "notice_channel": {
-        Channel.INBOX: N_("Inbox"),
-        Channel.EMAIL: N_("E-mail"),
-    },
-    "delivery_channel": {
-        DeliveryChannel.EMAIL: N_("E-mail"),
-        DeliveryChannel.WEBHOOK: N_("Webhook"),
-    },
-    "delivery_state": {
-        DeliveryState.WAITING: N_("Waiting to be sent"),
-        DeliveryState.SENT: N_("Sent"),
-        DeliveryState.FAILED: N_("Failed"),
-    },
+    "notice_channel": CHANNELS,
+    "delivery_channel": DELIVERY_CHANNELS,
+    "delivery_state": DELIVERY_STATES,
     "server_change": CHANGES,
     "change_state": CHANGE_STATES,
     "frozen_by": FROZEN_BY,
@@ -404,10 +395,7 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
 }
 
 ENUMS: Mapping[type[StrEnum], str] = {
-    NoticeEvent: "notice_event",
-    Channel: "notice_channel",
-    DeliveryChannel: "delivery_channel",
-    DeliveryState: "delivery_state",
+    **NOTICE_ENUMS,
     RequestPhase: "request_phase",
     RequestKind: "request_kind",
     ServerPhase: "server_phase",
