@@ -130,6 +130,18 @@ def withdraw(ctx: typer.Context, request: RequestRef, as_json: AsJson = False) -
     _act(place_of(ctx), request, "withdraw", as_json=as_json)
 
 
+@app.command(epilog="Example: cloudmgr request urge SQ20261122-0001")
+def urge(ctx: typer.Context, request: RequestRef, as_json: AsJson = False) -> None:
+    """Tell those who may decide on your request that you wait; once a working day."""
+    place = place_of(ctx)
+    client = Client(place)
+    answer = client.post(f"/requests/{_id(client, request)}/urge")
+    if as_json:
+        show_json(answer)
+    else:
+        place.say(N_("Those who may decide are told; it can be urged again from {next}."), next=answer["next_at"])
+
+
 @app.command(epilog="Example: cloudmgr request retry SQ20261122-0001")
 def retry(ctx: typer.Context, request: RequestRef, as_json: AsJson = False) -> None:
     """Go on from the step that failed."""

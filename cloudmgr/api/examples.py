@@ -7,6 +7,17 @@ _ID = "01a205ae-20cd-7790-8381-92e9c1203720"
 
 BODIES: Mapping[str, Mapping[str, Any]] = {
     "WhatIf": {"account": _ID, "limits": {"vcpus": 640, "vcpus{arch=aarch64}": None}},
+    "OfferLoan": {
+        "lender": _ID,
+        "borrower": "01a205ae-20cd-7790-8381-92e9c1203721",
+        "amounts": {"vcpus": 64, "vcpus{arch=aarch64}": 64},
+        "until": "2027-03-31",
+        "reason": "迎检期间借用",
+        "basis_no": "芙数函〔2026〕8号",
+    },
+    "DecideLoan": {"decision": "accept", "comment": "同意"},
+    "SetGuarantees": {"guarantees": {"vcpus": 64}, "reason": "保障重点业务", "basis_no": "长数发〔2026〕12号"},
+    "SetTarget": {"name": "xinchuang_share_pct", "pct": 80, "base": "vcpus", "reason": "信创替代目标"},
     "CreateUser": {"username": "frq-wangfang", "display_name": "王芳", "organization": _ID, "phone": "13800000000"},
     "UpdateUser": {"phone": "13800000001", "disabled": False},
     "ChangePassword": {"old_password": "Old-Example-1", "new_password": "New-Example-2"},
@@ -92,6 +103,12 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "MergeAccounts": {"source": _ID, "target": _ID, "reason": "机构合并", "basis_no": "长编〔2026〕3号"},
     "CloseAccount": {"reason": "系统下线", "basis_no": None},
     "PowerAction": {"action": "reboot"},
+    "MakeFreeze": {
+        "organization": _ID,
+        "starts_at": "2026-09-28T00:00:00+08:00",
+        "ends_at": "2026-10-09T00:00:00+08:00",
+        "reason": "国庆重保",
+    },
     "Decide": {"decision": "approve", "comment": "同意"},
     "ProposeChange": {
         "body": {
