@@ -6,7 +6,7 @@ the old and the new parent must lie in a subtree whose quota the actor administe
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -25,9 +25,10 @@ from cloudmgr.services.organizations import MAX_DEPTH
 from cloudmgr.services.projects import account_code
 from cloudmgr.services.quota_keys import require_countable
 from cloudmgr.services.quota_places import Place, may_rearrange, places_of, require_may_set, visible_place
+from cloudmgr.services.quota_shares import require_allotment
 from cloudmgr.services.quotas import MAX_KEYS
 from cloudmgr.store import organizations, projects, relocations
-from quotas import AccountChange
+from quotas import AccountChange, parse_key
 
 Reason = Annotated[Text, StringConstraints(min_length=1, max_length=2000)]
 BasisNo = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
@@ -84,6 +85,7 @@ def transfer(session: Session, actor: Actor, command: TransferQuota) -> Rearrang
 
     Raises:
         NotFound, Forbidden: an account whose limit changes is not the actor's to see or to change.
+        OverAllotted: what is left does not cover the limits below, by policy.
         LimitInUse, InvalidInput, Conflict: see `quotas.transfer`.
     """
     giver = visible_place(session, actor, command.giver)
@@ -102,6 +104,8 @@ def transfer(session: Session, actor: Actor, command: TransferQuota) -> Rearrang
         basis_no=command.basis_no,
         actor=actor.username,
     )
+    given = next(each for each in done.accounts if each.account_id == command.giver)
+    require_allotment(session, command.giver, {each.key: (each.before, each.after) for each in given.changes})
     for role, account_id, place in (("giver", command.giver, giver), ("taker", command.taker, taker)):
         _record(
             session,
@@ -126,6 +130,7 @@ def move(session: Session, actor: Actor, command: MoveAccount) -> Rearranged:
     Raises:
         NotFound, Forbidden: the account or a parent is not the actor's to see or to rearrange.
         QuotaExceeded: the accounts that come to be above it lack room; every key and level is named.
+        OverAllotted: its limits are more than policy lets the new parent allot.
         InvalidInput, Conflict: see `quotas.move_account`; or the new organization has a project of that name.
     """
     quotas.lock_tree(session, command.account)
@@ -136,6 +141,8 @@ def move(session: Session, actor: Actor, command: MoveAccount) -> Rearranged:
     _require_may_rearrange(session, actor, command.account, place, target)
     if not quotas.move_account(session, account_id=command.account, parent_id=command.parent):
         return Rearranged([])
+    limits = quotas.account_usage(session, command.account).limits
+    require_allotment(session, command.account, {parse_key(key): (None, limit) for key, limit in limits.items()})
     before = place.organization_path
     parent = organizations.get(session, target.owner_id)
     assert parent is not None  # noqa: S101 - its place was just read
@@ -311,7 +318,7 @@ def _record(
     account_id: uuid.UUID,
     place: Place,
     command: TransferQuota | MoveAccount | MergeAccounts | CloseAccount,
-    **detail: Mapping[str, int] | Sequence[Mapping[str, Any]] | str | int,
+    **detail: Any,
 ) -> None:
     audit.record(
         session,
