@@ -53,6 +53,8 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("DELETE", "/api/v1/subnets/{subnet_id}/addresses/{address_id}"): None,
     ("POST", "/api/v1/network-zones"): {"name": "某区", "code": "MQ"},
     ("PATCH", "/api/v1/network-zones/{network_zone_id}"): {"description": "改名"},
+    ("POST", "/api/v1/quotas/verifications"): None,
+    ("POST", "/api/v1/quotas/what-if"): {"account": "{account}", "limits": {"servers": 4}},
     ("PUT", "/api/v1/quotas/{account}"): {"limits": {"servers": 4}, "reason": "测试"},
     ("PATCH", "/api/v1/quotas/{account}"): {"limits": {"servers": 4}, "reason": "测试"},
     ("POST", "/api/v1/servers/{server_id}/actions"): {"action": "start"},

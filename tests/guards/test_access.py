@@ -28,6 +28,7 @@ from cloudmgr.models import (
     Finding,
     Happening,
     PlaybookRun,
+    QuotaVerification,
     RequestChange,
     RequestFeedback,
     ResourceRequest,
@@ -46,6 +47,7 @@ PAGES = [route for route in routes() if not route[1].startswith("/api/")]
 READS = {"GET"}
 
 ANY_OF: Mapping[tuple[str, str], frozenset[Action]] = {
+    ("POST", "/api/v1/quotas/what-if"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
     ("PUT", "/api/v1/quotas/{account}"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
     ("PATCH", "/api/v1/quotas/{account}"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
     ("POST", "/api/v1/projects/{project_id}/ssh-keys"): frozenset({Action.REQUEST_MAKE, Action.ORGANIZATION_WRITE}),
@@ -72,7 +74,7 @@ NARROWER: Mapping[tuple[str, str], frozenset[Role]] = {
 STREAMS = {"/api/v1/requests/{request_id}/events", "/requests/{request_id}/events"}
 """These do not end by themselves: called by those only whom they refuse."""
 
-UNAUDITED = {("POST", "/api/v1/plans")}
+UNAUDITED = {("POST", "/api/v1/plans"), ("POST", "/api/v1/quotas/what-if")}
 """Changes nothing."""
 
 FORMS = {("POST", "/api/v1/requests/{request_id}/attachments")}
@@ -197,7 +199,10 @@ class Place:
                 give_up_at=clock.now(),
             )
             session.add(delivery)
+            recount = QuotaVerification(state="done", asked_by="guard", finished_at=clock.now(), mismatch_count=0)
+            session.add(recount)
             session.flush()
+            self.ids["verification"] = str(recount.id)
             self.ids["delivery_id"] = str(delivery.id)
             self.ids["finding_id"] = str(finding.id)
             self._remark(session, request)
