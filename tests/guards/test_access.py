@@ -199,10 +199,6 @@ class Place:
                 give_up_at=clock.now(),
             )
             session.add(delivery)
-            recount = QuotaVerification(state="done", asked_by="guard", finished_at=clock.now(), mismatch_count=0)
-            session.add(recount)
-            session.flush()
-            self.ids["verification"] = str(recount.id)
             self.ids["delivery_id"] = str(delivery.id)
             self.ids["finding_id"] = str(finding.id)
             self._remark(session, request)
@@ -214,7 +210,7 @@ class Place:
         self.ids["export_id"] = requester.get("/api/v1/exports").json()["items"][0]["id"]
 
     def _remark(self, session: Session, request: ResourceRequest) -> None:
-        """Add what people say of a request: a change that was declined, and feedback."""
+        """Add what people say of a request: a change that was declined, and feedback; and a recount of the ledger."""
         stage = session.exec(select(ApprovalStage).where(ApprovalStage.request_id == request.id)).one()
         seat = session.exec(select(ApprovalSeat).where(ApprovalSeat.stage_id == stage.id)).one()
         change = RequestChange(
@@ -225,8 +221,11 @@ class Place:
             proposer_id=uuid.UUID(self.ids["user_id"]),
             state="declined",
         )
-        session.add_all([change, RequestFeedback(request_id=request.id, author_id=request.requester_id, score=5)])
+        recount = QuotaVerification(state="done", asked_by="guard", finished_at=clock.now(), mismatch_count=0)
+        feedback = RequestFeedback(request_id=request.id, author_id=request.requester_id, score=5)
+        session.add_all([change, recount, feedback])
         session.flush()
+        self.ids["verification"] = str(recount.id)
         self.ids["change_id"] = str(change.id)
         self.ids["deputy_id"] = str(new_id())
 
