@@ -122,4 +122,4 @@ class About:
 
 def backoff(attempt: int, *, first: timedelta, most: timedelta) -> timedelta:
     """Return how long to wait after the `attempt`-th try (from 1): doubled each time, `most` at most."""
-    return min(first * 2 ** min(attempt - 1, 30), most)
+    return min(first * (1 << min(attempt - 1, 30)), most)
