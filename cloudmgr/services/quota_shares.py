@@ -195,9 +195,7 @@ def _settable(session: Session, actor: Actor, account_id: uuid.UUID) -> Place:
     return place
 
 
-def _record(
-    session: Session, actor: Actor, event: Event, account_id: uuid.UUID, place: Place, **detail: Any
-) -> None:
+def _record(session: Session, actor: Actor, event: Event, account_id: uuid.UUID, place: Place, **detail: Any) -> None:
     audit.record(
         session,
         actor,
