@@ -97,6 +97,8 @@ class Fleet:
         """Wait until every address answers that it is ready."""
         for address in self.served.addresses:
             until(lambda address=address: _is_ready(address), START_S)
+        with self.served.client("auditor") as client:  # nothing can be asked for before a cloud was seen
+            until(lambda: client.get("/zones").json()["items"], START_S)
 
     def kill(self, chance: random.Random) -> str:
         """Kill one process as the kernel would, and start it again; return its name."""
