@@ -34,7 +34,9 @@ def of_requests(session: Session, request_ids: Sequence[uuid.UUID]) -> dict[uuid
 
 def lock_allowance(session: Session, organization_id: uuid.UUID) -> list[EmergencyOrder]:
     """Return the open orders of a district; two that ask at once do so one after the other."""
-    session.exec(select(Organization.id).where(Organization.id == organization_id).with_for_update(key_share=True)).one()
+    session.exec(
+        select(Organization.id).where(Organization.id == organization_id).with_for_update(key_share=True)
+    ).one()
     return open_of(session, organization_id)
 
 
