@@ -336,8 +336,8 @@ def test_every_role_gets_what_the_table_says_and_no_more(place: Place, method: s
             assert place.audited(outcome="success") == place.audited() - place.audited(outcome="denied")
 
 
-SHARED = ("/flavors", "/images", "/backends", "/zones", "/networks", "/network-zones", "/subnets")
-"""The catalogue is everybody's: its objects belong to no district."""
+SHARED = ("/flavors", "/images", "/backends", "/zones", "/networks", "/network-zones", "/subnets", "/verifications")
+"""The catalogue and the recounts of the one ledger are everybody's: they belong to no district."""
 OWNED = [r for r in API if "{" in r[1] and r[2] in set(Action) and not any(name in r[1] for name in SHARED)]
 
 

@@ -57,7 +57,7 @@ def published(desk: Desk) -> dict[str, Any] | None:
             "entries": formats.number(found.verification.entries),
         },
     )
-    return {"text": text.render(desk.words.translate), "tone": "bad" if wrong else "ok"}
+    return {"text": desk.words.told(text), "tone": "bad" if wrong else "ok"}
 
 
 def _ago(seconds: int) -> Message:
