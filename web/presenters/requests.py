@@ -24,6 +24,8 @@ class RequestLine:
 
     id: uuid.UUID
     number: str | None
+    untitled: str
+    """What it is called while it has no number, to be translated."""
     kind: str
     phase: str
     project: str
@@ -91,6 +93,8 @@ class RequestPage:
     id: uuid.UUID
     title: str
     number: str | None
+    no_number: str
+    """Why it has none."""
     kind: str
     phase: str
     purpose: str
@@ -120,6 +124,7 @@ def line(row: RequestRow, *, address: str | None = None) -> RequestLine:
     return RequestLine(
         id=request.id,
         number=request.number,
+        untitled=untitled(request.phase),
         kind=request.kind,
         phase=request.phase,
         project=project.name,
@@ -129,6 +134,15 @@ def line(row: RequestRow, *, address: str | None = None) -> RequestLine:
         submitted_at=request.submitted_at,
         address=address or f"/requests/{request.id}",
     )
+
+
+def untitled(phase: str) -> str:
+    """Return what a request without a number is called."""
+    return N_("Withdrawn draft") if phase == RequestPhase.WITHDRAWN else N_("Draft")
+
+
+def _no_number(phase: str) -> str:
+    return N_("None: it was never submitted") if phase == RequestPhase.WITHDRAWN else N_("Given when submitted")
 
 
 def page(words: Words, view: RequestView, *, may_read_personal: bool) -> RequestPage:
@@ -151,8 +165,9 @@ def page(words: Words, view: RequestView, *, may_read_personal: bool) -> Request
     ]
     return RequestPage(
         id=request.id,
-        title=request.number or words.translate(N_("Draft")),
+        title=request.number or words.translate(untitled(request.phase)),
         number=request.number,
+        no_number=words.translate(_no_number(request.phase)),
         kind=request.kind,
         phase=request.phase,
         purpose=request.purpose,
