@@ -10,7 +10,8 @@ from sqlmodel import Session, select
 
 import quotas
 from cloudmgr.models import Backend, CertificateItem, DeletionCertificate, ResourceRequest, ServerVersion
-from cloudmgr.store.db import new_session
+from cloudmgr.store.db import begin_immediate, new_session
+from cloudmgr.workflows import certify
 from providers.base import ResourceKind
 from providers.simulated import drill
 from providers.simulated.faults import Fault
@@ -56,6 +57,27 @@ def test_the_certificate_lists_every_piece_as_gone(case: Callable[..., Case]) ->
     assert {"server", "disk", "nic", "address"} <= pieces(one).keys()
     assert set(pieces(one).values()) == {"gone"}
     assert read(one, lambda session: all(item.gone_at for item in session.exec(select(CertificateItem))))
+    check_slate(one, standing=0)
+
+
+def test_a_look_that_comes_late_leaves_an_issued_certificate_alone(case: Callable[..., Case]) -> None:
+    """A cloud may be so slow that the next look begins before the last has ended."""
+    one = case(retire=True)
+    one.finish()
+    issued, told_of = certificate(one), pieces(one)
+    id_ = str(read(one, server).id)
+    piece = {"kind": "disk", "ref": "late", "name": "late", "size_gib": 40}
+    engine = one.engine
+    with new_session(engine) as session:
+        begin_immediate(session)
+        assert certify.list_pieces(session, id_, {"evidence": "asked", "pieces": [piece]}) == []
+        for seen in ({"ok": True, "result": []}, {"ok": True, "result": [piece]}, {"ok": False}):
+            assert certify.checked(session, id_, seen) == []
+        certify.retired(session, id_, 2)
+        session.commit()
+    engine.dispose()
+    assert (certificate(one).state, certificate(one).number) == ("complete", issued.number)
+    assert pieces(one) == told_of
     check_slate(one, standing=0)
 
 
