@@ -1,14 +1,14 @@
 """`cloudmgr config check`: everything that can be found wrong before a start."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
 import quotas
 from cloudmgr.adapters import crypto, migrate
-from cloudmgr.cli_support import CommandFailed, open_engine, place_of
+from cloudmgr.cli_support import CommandFailed, Place, open_engine, place_of, show_json
 from cloudmgr.domain.errors import Refusal
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.working_days import MalformedCalendar
@@ -30,17 +30,36 @@ def config() -> None:
 
 
 @app.command(epilog="Example: cloudmgr config check --data-dir /etc/cloudmgr")
-def check(ctx: typer.Context) -> None:
+def check(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Check settings file and environment, each backend by its driver's own model, listener, key file and schema.
 
     Opens no connection to a backend: `cloudmgr backend check NAME` does.
     """
     place = place_of(ctx)
+    if as_json:
+        _check_for_programs(place)
+        return
     settings = place.settings()
     found = [*_backends(settings), *_process(settings)]
     if found:
         raise CommandFailed(N_("The settings are not acceptable:"), found)
     place.say(N_("The settings are good: {count} backends."), count=len(settings.backends))
+
+
+def _check_for_programs(place: Place) -> None:
+    """Print what is wrong as JSON, settings that cannot even be read included."""
+    names: list[Any] = []
+    found: list[str | Message]
+    try:
+        settings = place.settings()
+        names = [section.get("name") for section in settings.backends]
+        found = [*_backends(settings), *_process(settings)]
+    except CommandFailed as error:
+        found = error.lines or [error.message]
+    faults = [each.render(place.translate) if isinstance(each, Message) else each for each in found]
+    show_json({"ok": not faults, "backends": names, "faults": faults})
+    if faults:
+        raise typer.Exit(1)
 
 
 def _process(settings: Settings) -> Iterator[str | Message]:

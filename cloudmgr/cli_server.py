@@ -64,26 +64,29 @@ def show(ctx: typer.Context, server: ServerRef, as_json: AsJson = False) -> None
 
 
 @app.command(epilog="Example: cloudmgr server start 430102-mzj-zhsq-prd-app01")
-def start(ctx: typer.Context, server: ServerRef) -> None:
+def start(ctx: typer.Context, server: ServerRef, as_json: AsJson = False) -> None:
     """Power a server on."""
-    _act(place_of(ctx), server, "start")
+    _act(place_of(ctx), server, "start", as_json=as_json)
 
 
 @app.command(epilog="Example: cloudmgr server stop 430102-mzj-zhsq-prd-app01")
-def stop(ctx: typer.Context, server: ServerRef) -> None:
+def stop(ctx: typer.Context, server: ServerRef, as_json: AsJson = False) -> None:
     """Shut a server down."""
-    _act(place_of(ctx), server, "stop")
+    _act(place_of(ctx), server, "stop", as_json=as_json)
 
 
 @app.command(epilog="Example: cloudmgr server reboot 430102-mzj-zhsq-prd-app01")
-def reboot(ctx: typer.Context, server: ServerRef) -> None:
+def reboot(ctx: typer.Context, server: ServerRef, as_json: AsJson = False) -> None:
     """Reboot a server."""
-    _act(place_of(ctx), server, "reboot")
+    _act(place_of(ctx), server, "reboot", as_json=as_json)
 
 
-def _act(place: Place, ref: str, action: str) -> None:
+def _act(place: Place, ref: str, action: str, *, as_json: bool) -> None:
     client = Client(place)
-    client.post(f"/servers/{server_id(client, ref)}/actions", {"action": action})
+    asked = client.post(f"/servers/{server_id(client, ref)}/actions", {"action": action})
+    if as_json:
+        show_json(asked)
+        return
     place.say(N_("{action} was asked of {server}."), action=action, server=ref)
 
 

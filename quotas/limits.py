@@ -117,11 +117,16 @@ def checked_limits(limits: Mapping[str, int | None]) -> dict[Key, int | None]:
     """
     wanted: dict[Key, int | None] = {}
     for text, amount in limits.items():
-        key = parse_key(text)
+        field = f"limits.{text}"
+        try:
+            key = parse_key(text)
+            if amount is not None:
+                check_amount(str(key), amount)
+        except InvalidInput as refusal:
+            refusal.field = field
+            raise
         if key in wanted:
-            raise InvalidInput(N_("Quota key {key} is given twice."), field=f"limits.{text}", key=str(key))
-        if amount is not None:
-            check_amount(str(key), amount)
+            raise InvalidInput(N_("Quota key {key} is given twice."), field=field, key=str(key))
         wanted[key] = amount
     return wanted
 

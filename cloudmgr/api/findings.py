@@ -16,7 +16,7 @@ from cloudmgr.http.context import language_of
 from cloudmgr.http.deps import ActorDep, PageDep, SessionDep, encode_cursor
 from cloudmgr.http.routes import api_router, rule
 from cloudmgr.i18n import translator
-from cloudmgr.services import discovery, findings
+from cloudmgr.services import discovery, findings, reported_addresses
 from cloudmgr.services.discovery import AskSync
 from cloudmgr.services.findings import DecideFindings
 
@@ -88,6 +88,28 @@ class ObservedShape(Shape):
     first_seen_at: datetime
     last_seen_at: datetime
     missing_since: datetime | None
+
+
+class ObservedAddressShape(Shape):
+    """An address that a backend reports as in use. `held` is what our own record says of it, `server` who has it there.
+
+    `server_ref`, `mac` and `owner` are the backend's words for who uses it; `network` is null where we do not know the
+    network. Told to whom findings of the backend's owner are told.
+    """
+
+    id: UUID
+    backend: str
+    network: UUID | None
+    network_ref: str
+    address: str = Field(examples=["198.51.100.7"])
+    server_ref: str | None
+    mac: str | None
+    owner: str
+    held: str | None = Field(examples=["reserved"], description="allocated, reserved, or null: nothing is held.")
+    server: UUID | None
+    server_name: str | None
+    first_seen_at: At
+    last_seen_at: datetime
 
 
 class SyncShape(Shape):
@@ -196,6 +218,35 @@ def list_observed(
 
 
 @router.get(
+    "/observed-addresses",
+    response_model=ItemPage[ObservedAddressShape],
+    openapi_extra=rule(Action.FINDING_READ, object_type="backend"),
+)
+def list_observed_addresses(
+    actor: ActorDep,
+    session: SessionDep,
+    page: PageDep,
+    explained: Annotated[
+        bool | None,
+        Query(description="true: a server of ours has it and shows it, or it is a gateway; false: everything else."),
+    ] = None,
+    backend: BackendName = None,
+    subnet: Annotated[UUID | None, Query(description="Only those of this subnet.")] = None,
+) -> ItemPage[ObservedAddressShape]:
+    """List the addresses that the backends report as in use, ours or not, the first seen first."""
+    rows, following = reported_addresses.list_seen(
+        session,
+        actor,
+        explained=explained,
+        backend=backend,
+        subnet_id=subnet,
+        limit=page.limit,
+        cursor=page.cursor,
+    )
+    return ItemPage(items=[_observed_address(row) for row in rows], next_cursor=encode_cursor(following))
+
+
+@router.get(
     "/backends/{backend_id}/syncs",
     response_model=ItemPage[SyncShape],
     openapi_extra=rule(Action.FINDING_READ, object_type="backend"),
@@ -258,6 +309,19 @@ def _observed(row: tuple[Any, Any], actor: Actor) -> ObservedShape:
         server=seen.server_id,
         host=seen.host if actor.may(Action.HOST_READ) else None,
         **seen.model_dump(exclude=hidden),
+    )
+
+
+def _observed_address(row: reported_addresses.SeenRow) -> ObservedAddressShape:
+    seen, backend, network, held, server = row
+    return ObservedAddressShape(
+        backend=backend.name,
+        network=network.id if network else None,
+        held=held.state if held else None,
+        server=server.id if server else None,
+        server_name=server.name if server else None,
+        first_seen_at=seen.created_at,
+        **seen.model_dump(exclude={"created_at", "backend_id", "key"}),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import RequestKind
+from cloudmgr.services.inputs import FORMS
 
 _REQUIRED, _UNKNOWN, _TYPE, _FORMAT, _MIN, _MAX, _LENGTH, _CHOICE = (
     "required",
@@ -26,7 +27,7 @@ _TOLD: Mapping[str, tuple[str, str]] = {
     "string_type": (_TYPE, N_("Give a text.")),
     "string_too_short": (_LENGTH, N_("Give at least {min_length} characters.")),
     "string_too_long": (_LENGTH, N_("Give at most {max_length} characters.")),
-    "string_pattern_mismatch": (_FORMAT, N_("The text does not have the required form: {pattern}")),
+    "string_pattern_mismatch": (_FORMAT, N_("The text does not have the required form.")),
     "string_unicode": (_FORMAT, N_("Give text in valid UTF-8.")),
     "control_character": (_FORMAT, N_("Text must not hold control characters.")),
     "int_type": (_TYPE, N_("Give a whole number, without quotes.")),
@@ -99,6 +100,8 @@ def _finding(error: Mapping[str, Any]) -> dict[str, Any]:
     own = context.get("message")
     if isinstance(own, Message):  # a validator of ours that brought its own words
         return {"field": field_path(position), "rule": str(context.get("rule", kind)), "message": own}
+    if kind == "string_pattern_mismatch" and (words := FORMS.get(str(context.get("pattern")))):
+        return {"field": field_path(position), "rule": _FORMAT, "message": Message(words)}
     if kind not in _TOLD and error.get("msg"):  # a custom error: its words are a template without fields, or English
         said = str(error["msg"]).replace("{", "{{").replace("}", "}}")
         return {"field": field_path(position), "rule": kind, "message": Message(said)}

@@ -18,12 +18,26 @@ from cloudmgr.models import Backend, BackendShare, Organization
 from cloudmgr.services import audit
 from cloudmgr.services.changes import set_changed
 from cloudmgr.services.discovery import servers_freshness, standing_of
-from cloudmgr.services.inputs import Closed, Id, Input, Name, Text, unset
+from cloudmgr.services.inputs import Closed, Id, Input, Name, Text, formed, unset
 from cloudmgr.store import catalogue, organizations
 from cloudmgr.store.unique import add_unique
 
-BackendName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+BackendName = Annotated[
+    str,
+    formed(
+        r"^[a-z0-9][a-z0-9._-]{0,63}$",
+        N_(
+            "Begin with a small letter or a digit and go on with small letters, digits, dots, underscores and hyphens, 64 in all at most."
+        ),
+    ),
+]
+ProviderName = Annotated[
+    str,
+    formed(
+        r"^[a-z][a-z0-9_]{0,31}$",
+        N_("Begin with a small letter and go on with small letters, digits and underscores, 32 in all at most."),
+    ),
+]
 Datacenter = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
 Title = Annotated[Text, StringConstraints(max_length=200)]
 Shares = Annotated[list[Id], Field(max_length=200)]

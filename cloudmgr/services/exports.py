@@ -21,14 +21,16 @@ from cloudmgr.domain.events import Event, Outcome
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Export
 from cloudmgr.services import audit
-from cloudmgr.services.inputs import Input
+from cloudmgr.services.inputs import Input, formed
 from cloudmgr.store import exports
 
 DEADLINE = timedelta(minutes=30)
 """A stream that takes longer is cut off: a reader that stands still must not hold a snapshot of the database for ever."""
 _GRACE = timedelta(minutes=1)
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)]
+Sha256 = Annotated[
+    str, formed(r"^[0-9a-fA-F]{64}$", N_("Give a SHA-256 digest: 64 hexadecimal digits."), to_lower=True)
+]
 
 
 class CreateExport(Input):

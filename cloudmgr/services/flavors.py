@@ -3,7 +3,7 @@
 import uuid
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 from sqlmodel import Session
 
 from cloudmgr.domain import access
@@ -14,11 +14,19 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.models import Flavor
 from cloudmgr.services import audit
 from cloudmgr.services.changes import set_changed
-from cloudmgr.services.inputs import Input, unset
+from cloudmgr.services.inputs import Input, formed, unset
 from cloudmgr.store import catalogue
 from cloudmgr.store.unique import add_unique
 
-FlavorName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+FlavorName = Annotated[
+    str,
+    formed(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        N_(
+            "Begin with a letter or a digit and go on with letters, digits, dots, underscores and hyphens, 64 in all at most."
+        ),
+    ),
+]
 Vcpus = Annotated[int, Field(ge=1, le=1024)]
 MemoryMib = Annotated[int, Field(ge=128, le=32 * 1024 * 1024)]
 SystemDiskGib = Annotated[int, Field(ge=1, le=65536)]

@@ -16,14 +16,36 @@ from cloudmgr.models import Image, ImageVariant
 from cloudmgr.services import audit
 from cloudmgr.services.backends import require_backend
 from cloudmgr.services.changes import set_changed
-from cloudmgr.services.inputs import Code, Input, Name, Text, unset
+from cloudmgr.services.inputs import Code, Input, Name, Text, formed, unset
 from cloudmgr.store import catalogue
 from cloudmgr.store.unique import add_unique
 
-ImageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+ImageName = Annotated[
+    str,
+    formed(
+        r"^[a-z0-9][a-z0-9._-]{0,63}$",
+        N_(
+            "Begin with a small letter or a digit and go on with small letters, digits, dots, underscores and hyphens, 64 in all at most."
+        ),
+    ),
+]
 Words = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
-LoginUser = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
-PlaybookName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+LoginUser = Annotated[
+    str,
+    formed(
+        r"^[a-z_][a-z0-9_-]{0,31}$",
+        N_(
+            "Begin with a small letter or an underscore and go on with small letters, digits, underscores and hyphens, 32 in all at most."
+        ),
+    ),
+]
+PlaybookName = Annotated[
+    str,
+    formed(
+        r"^[a-z][a-z0-9_]{0,63}$",
+        N_("Begin with a small letter and go on with small letters, digits and underscores, 64 in all at most."),
+    ),
+]
 MinDiskGib = Annotated[int, Field(ge=0, le=65536)]
 
 

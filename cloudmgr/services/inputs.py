@@ -17,6 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from cloudmgr.domain.messages import N_
+
 MAX_CODE, MAX_NAME = 64, 200
 _FIRST_YEAR, _LAST_YEAR = 1900, 9998
 MAX_DEPTH, MAX_INTEGER = 16, 2**53
@@ -78,10 +80,28 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_
 """Trimmed text without control characters."""
 Loose = Annotated[Any, AfterValidator(_storable)]
 """JSON whose shape is checked later; only what could not be kept is refused."""
+FORMS: dict[str, str] = {}
+"""What each pattern asks for, in words: people are told these and never the pattern."""
+
+
+def formed(pattern: str, words: str, **more: Any) -> StringConstraints:
+    """Return a constraint to a pattern, and keep the words in which its breach is told."""
+    FORMS[pattern] = words
+    return StringConstraints(pattern=pattern, **more)
+
+
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_NAME)]
 Code = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CODE)]
-DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-Phone = Annotated[Text, StringConstraints(pattern=r"^[0-9+() -]{0,32}$")]
+DnsLabel = Annotated[
+    str,
+    formed(
+        r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        N_("Use small letters a to z, digits and hyphens, 63 at most, with no hyphen at the beginning or the end."),
+    ),
+]
+Phone = Annotated[
+    Text, formed(r"^[0-9+() -]{0,32}$", N_("Use digits, spaces, hyphens, brackets and a plus sign, 32 at most."))
+]
 
 
 class Input(BaseModel):

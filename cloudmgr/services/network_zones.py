@@ -15,13 +15,29 @@ from cloudmgr.domain.placement import GOVERNMENT_EXTRANET
 from cloudmgr.models import NetworkZone
 from cloudmgr.services import audit
 from cloudmgr.services.changes import set_changed
-from cloudmgr.services.inputs import Input, Text, unset
+from cloudmgr.services.inputs import Input, Text, formed, unset
 from cloudmgr.store import catalogue
 from cloudmgr.store.unique import add_unique
 
-ZoneName = Annotated[Text, StringConstraints(min_length=1, max_length=64, pattern=r'^[^{}=,"\n\t]+$')]
+ZoneName = Annotated[
+    Text,
+    formed(
+        r'^[^{}=,"\n\t]+$',
+        N_("Leave out brackets, equals signs, commas, quotation marks and line breaks."),
+        min_length=1,
+        max_length=64,
+    ),
+]
 """A network zone's name is a value of quota keys, so it holds none of their signs."""
-ZoneCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
+ZoneCode = Annotated[
+    str,
+    formed(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$",
+        N_(
+            "Begin with a letter or a digit and go on with letters, digits, dots, underscores and hyphens, 32 in all at most."
+        ),
+    ),
+]
 NameEn = Annotated[Text, StringConstraints(max_length=64)]
 Description = Annotated[Text, StringConstraints(max_length=500)]
 

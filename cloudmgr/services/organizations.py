@@ -18,7 +18,7 @@ from cloudmgr.domain.phases import DISTRICT_KINDS, OrganizationKind
 from cloudmgr.models import Organization
 from cloudmgr.services import audit
 from cloudmgr.services.changes import set_changed
-from cloudmgr.services.inputs import Closed, Id, Input, Name, Text, unset
+from cloudmgr.services.inputs import Closed, Id, Input, Name, Text, formed, unset
 from cloudmgr.services.uscc import check_uscc
 from cloudmgr.store import organizations
 from cloudmgr.store.unique import add_unique
@@ -26,7 +26,15 @@ from cloudmgr.store.unique import add_unique
 MAX_DEPTH = 14
 """Levels of the tree; its quota tree has one more for projects, and every charge walks to the root."""
 
-OrganizationCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+OrganizationCode = Annotated[
+    str,
+    formed(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        N_(
+            "Begin with a letter or a digit and go on with letters, digits, dots, underscores and hyphens, 64 in all at most."
+        ),
+    ),
+]
 NameEn = Annotated[Text, StringConstraints(max_length=200)]
 
 

@@ -22,8 +22,12 @@ def require_countable(session: Session, keys: Iterable[str]) -> None:
         InvalidInput: naming the key, and what is known instead; or it is malformed.
     """
     for text in keys:
-        key = parse_key(text)
-        field = f"limits.{key}"
+        field = f"limits.{text}"
+        try:
+            key = parse_key(text)
+        except InvalidInput as refusal:
+            refusal.field = field
+            raise
         if key.resource not in RESOURCES:
             near = get_close_matches(key.resource, RESOURCES, n=3) or sorted(RESOURCES)
             raise InvalidInput(

@@ -8,9 +8,12 @@ from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import NotFound
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Backend
-from cloudmgr.store import addresses, organizations
+from cloudmgr.services.discovery import sees_all
+from cloudmgr.store import addresses, catalogue, organizations
 from cloudmgr.store import reported_addresses as store
 from cloudmgr.store.reported_addresses import ReportedRow
+
+SeenRow = store.SeenRow
 
 
 def may_read(session: Session, actor: Actor, backend: Backend | None) -> bool:
@@ -39,6 +42,50 @@ def list_reported(
         return [], None
     require(actor, Action.FINDING_READ, _path(session, backend))
     return store.page(session, subnet, network, limit=limit, after=cursor)
+
+
+def list_seen(
+    session: Session,
+    actor: Actor,
+    *,
+    explained: bool | None = None,
+    backend: str | None = None,
+    subnet_id: uuid.UUID | None = None,
+    limit: int = 50,
+    cursor: uuid.UUID | None = None,
+) -> tuple[list[SeenRow], uuid.UUID | None]:
+    """Return addresses that backends report as in use, in the order in which they were first seen.
+
+    `explained` true gives those that a server of ours has and shows, and gateways; false everything else. Who administers
+    the whole city sees all; a district those at backends it owns.
+
+    Raises:
+        NotFound: there is no such subnet.
+        Forbidden: the actor may read findings nowhere.
+    """
+    require(actor, Action.FINDING_READ)
+    place = None
+    if subnet_id is not None:
+        row = addresses.get(session, subnet_id)
+        if row is None:
+            raise NotFound(N_("There is no such subnet."))
+        subnet, network, _ = row
+        if network is None:  # nobody reports there
+            return [], None
+        place = (subnet, network)
+    chosen = None
+    if backend is not None:
+        found = catalogue.by_name(session, Backend, backend)
+        chosen = [found.id] if found is not None else []
+    return store.seen(
+        session,
+        explained=explained,
+        backend_ids=chosen,
+        paths=None if sees_all(session, actor) else actor.scope(Action.FINDING_READ),
+        subnet=place,
+        limit=limit,
+        after=cursor,
+    )
 
 
 def _path(session: Session, backend: Backend) -> str:

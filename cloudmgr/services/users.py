@@ -20,7 +20,7 @@ from cloudmgr.domain.events import Event, Outcome
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Organization, User
 from cloudmgr.services import audit, passwords
-from cloudmgr.services.inputs import Id, Input, Moment, Phone, Text, unset
+from cloudmgr.services.inputs import Id, Input, Moment, Phone, Text, formed, unset
 from cloudmgr.services.sessions import (
     actor_for_session,
     authenticate,
@@ -68,7 +68,13 @@ def _aware(moment: datetime) -> datetime:
 
 
 AwareMoment = Annotated[Moment, AfterValidator(_aware)]
-Username = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{1,63}$")]
+Username = Annotated[
+    str,
+    formed(
+        r"^[A-Za-z][A-Za-z0-9._-]{1,63}$",
+        N_("Begin with a letter and go on with letters, digits, dots, underscores and hyphens, 2 to 64 in all."),
+    ),
+]
 DisplayName = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
 Secret = Annotated[str, StringConstraints(min_length=1, max_length=passwords.MAX_LENGTH)]
 

@@ -20,12 +20,18 @@ from cloudmgr.services import audit
 from cloudmgr.services.backends import require_backend
 from cloudmgr.services.changes import set_changed
 from cloudmgr.services.discovery import standing_of
-from cloudmgr.services.inputs import Closed, Code, Input, Text, unset
+from cloudmgr.services.inputs import Closed, Code, Input, Text, formed, unset
 from cloudmgr.services.network_zones import require_network_zone
 from cloudmgr.store import catalogue, organizations, zones
 from cloudmgr.store.unique import add_unique
 
-Resource = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Resource = Annotated[
+    str,
+    formed(
+        r"^[a-z][a-z0-9_]{0,31}$",
+        N_("Begin with a small letter and go on with small letters, digits and underscores, 32 in all at most."),
+    ),
+]
 Amounts = dict[Resource, Annotated[int, Field(ge=0, le=10**12)]]
 RatiosPct = dict[Resource, Annotated[int, Field(ge=1, le=10_000)]]
 Title = Annotated[Text, StringConstraints(max_length=200)]

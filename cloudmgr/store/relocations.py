@@ -96,7 +96,7 @@ def remember(session: Session, project_ids: Sequence[uuid.UUID], *, actor: str, 
     for some in batched(project_ids):
         rows = servers.standing(session, some)
         wanted = {row[0].request_id for row in rows} | {row[0].retire_request_id for row in rows}
-        for ids in batched(sorted(wanted - {None} - numbers.keys(), key=str)):
+        for ids in batched(sorted({each for each in wanted if each} - numbers.keys(), key=str)):
             pairs = session.exec(
                 select(ResourceRequest.id, ResourceRequest.number).where(col(ResourceRequest.id).in_(ids))
             )

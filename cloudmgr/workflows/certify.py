@@ -87,8 +87,13 @@ def _part_with_volumes(session: Session, server: Server, request: ResourceReques
 
 
 def list_pieces(session: Session, server_id: str, found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Write what the backend keeps for the server before anything is removed; return the pieces that must go."""
+    """Write what the backend keeps for the server before anything is removed; return the pieces that must go.
+
+    A certificate that another look has issued meanwhile is left as it is, here and in `checked`.
+    """
     server, _, _, certificate = _open(session, server_id)
+    if certificate.issued_at is not None:
+        return []
     certificate.evidence = found["evidence"]
     known = _by_ref(session, certificate)
     for piece in found["pieces"]:
@@ -108,6 +113,8 @@ def list_pieces(session: Session, server_id: str, found: dict[str, Any]) -> list
 def checked(session: Session, server_id: str, seen: dict[str, Any]) -> list[dict[str, Any]]:
     """Write what is gone and what is not, and give back the quota of what is gone; return the pieces that are left."""
     server, _, _, certificate = _open(session, server_id)
+    if certificate.issued_at is not None:
+        return []
     known = _by_ref(session, certificate)
     now = clock.now()
     if not seen["ok"]:

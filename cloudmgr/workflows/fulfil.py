@@ -18,6 +18,7 @@ from cloudmgr.workflows.public_ips import assign_public_ip, release_public_ip
 from cloudmgr.workflows.renew import renew_server
 from cloudmgr.workflows.resize import resize_server
 from cloudmgr.workflows.retire import retire_server
+from cloudmgr.workflows.runtime import runtime
 from cloudmgr.workflows.snapshots import delete_snapshot, revert_snapshot, take_snapshot
 from cloudmgr.workflows.steps import call, write
 from cloudmgr.workflows.volumes import attach_volume, delete_volume, detach_volume, make_volume
@@ -67,13 +68,14 @@ _WORKFLOWS: Mapping[str, Any] = {
 
 
 def _each(items: list[dict[str, Any]]) -> None:
-    """Start one workflow an item and wait for all; the queue bounds how many run at once."""
+    """Start one workflow an item and wait for all; the queue bounds how many run at once, and is asked as often."""
+    poll_s = runtime().settings.worker.poll_s
     handles = []
     for item in items:
         with SetWorkflowID(f"{item['workflow']}:{item['key']}"):
             handles.append(DBOS.enqueue_workflow(queue.SERVERS, _WORKFLOWS[item["workflow"]], *item["args"]))
     for handle in handles:
-        handle.get_result()
+        handle.get_result(polling_interval_sec=poll_s)
 
 
 def _configure(request_id: str, attempt: int) -> None:

@@ -63,7 +63,7 @@ def _build(server_id: str, number: int, placed: dict[str, Any]) -> tuple[str, Ou
     if not made["ok"]:
         return ("next_zone" if made["remedy"] == Remedy.NEXT_ZONE else "failed"), {**made, "step": "create"}
     write("created", facts.created, server_id, number, made["result"])
-    seen = _await_running(server_id, placed)
+    seen = _await_running(server_id, number, placed)
     if not seen["ok"]:
         return ("next_zone" if seen["remedy"] == Remedy.NEXT_ZONE else "failed"), {**seen, "step": "await_running"}
     write("post", facts.post, server_id, number, seen["result"])
@@ -80,10 +80,9 @@ def _create(server_id: str, number: int, placed: dict[str, Any]) -> Outcome:
         if made["ok"]:
             return made
         if made["remedy"] == Remedy.NEXT_ADDRESS:
-            other = write("next_address", next_address.next_address, server_id, number, made)
-            if "addresses" not in other:
-                return {**made, **other}
-            placed["spec"]["addresses"] = other["addresses"]
+            refused = _readdress(server_id, number, placed, made)
+            if refused is not None:
+                return refused
             moves += 1
         elif made["remedy"] in (Remedy.RETRY, Remedy.RECONCILE):
             # RETRY: nothing happened. RECONCILE: it may have; create finds it by its token. Both: the same call again.
@@ -93,6 +92,15 @@ def _create(server_id: str, number: int, placed: dict[str, Any]) -> Outcome:
             return made
     is_elsewhere = made["remedy"] in (Remedy.RETRY, Remedy.NEXT_ADDRESS)
     return {**made, "remedy": Remedy.NEXT_ZONE.value} if is_elsewhere else made
+
+
+def _readdress(server_id: str, number: int, placed: dict[str, Any], taken: Outcome) -> Outcome | None:
+    """Put another address into the spec for one that is in use at the backend; a failure: there is none to be had."""
+    other = write("next_address", next_address.next_address, server_id, number, taken)
+    if "addresses" not in other:
+        return {**taken, **other}
+    placed["spec"]["addresses"] = other["addresses"]
+    return None
 
 
 def create(server_id: str, placed: dict[str, Any]) -> Outcome:
@@ -130,11 +138,11 @@ def create(server_id: str, placed: dict[str, Any]) -> Outcome:
     )
 
 
-def _await_running(server_id: str, placed: dict[str, Any]) -> Outcome:
+def _await_running(server_id: str, number: int, placed: dict[str, Any]) -> Outcome:
     """Ask until the server runs and has an address, for as long as the settings allow; the waiting survives a restart."""
     settings = runtime().settings.worker
     deadline = DBOS.run_step({"name": "deadline"}, lambda: time.time() + settings.boot_timeout_s)
-    misses = 0
+    misses = moves = 0
     while True:
         seen: Outcome = call("await_running", look, server_id, placed["backend"])
         if seen["ok"]:
@@ -147,7 +155,13 @@ def _await_running(server_id: str, placed: dict[str, Any]) -> Outcome:
                 )
             if server["unfinished"]:  # the backend works in the background, and waits to be told what comes next
                 more: Outcome = call("create", create, server_id, placed)
-                if not more["ok"] and more["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
+                if not more["ok"] and more["remedy"] == Remedy.NEXT_ADDRESS:
+                    moves += 1
+                    if moves == next_address.TRIES:
+                        return {**more, "remedy": Remedy.NEXT_ZONE.value}
+                    if (refused := _readdress(server_id, number, placed, more)) is not None:
+                        return refused
+                elif not more["ok"] and more["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
                     return more
             elif server["power"] == PowerState.RUNNING and (server["ipv4"] or server["ipv6"]):
                 return seen

@@ -16,11 +16,11 @@ def put(
 
 QUOTAS: Iterable[Bad] = (
     put("limits left out of a replacement", 422, "limit_omitted", "vcpus", "quota", "limits", limits={"servers": 5}, reason="测试"),
-    put("a limit below nothing", 422, "invalid", "-1", "quota", None, "PATCH", limits={"servers": -1}, reason="测试"),
-    put("a limit beyond all numbers", 422, "invalid", "", "quota", None, "PATCH", limits={"servers": 10**20}, reason="测试"),
+    put("a limit below nothing", 422, "invalid", "-1", "quota", "limits.servers", "PATCH", limits={"servers": -1}, reason="测试"),
+    put("a limit beyond all numbers", 422, "invalid", "", "quota", "limits.servers", "PATCH", limits={"servers": 10**20}, reason="测试"),
     put("a limit as text", 422, "invalid", "整数", "quota", "limits.servers", "PATCH", limits={"servers": "5"}, reason="测试"),
-    put("a key that is malformed", 422, "invalid", "vcpus", "quota", None, "PATCH", limits={"vcpus{arch": 5}, reason="测试"),
-    put("a dimension that is not", 422, "invalid", "colour", "quota", None, "PATCH", limits={"vcpus{colour=red}": 5}, reason="测试"),
+    put("a key that is malformed", 422, "invalid", "vcpus", "quota", "limits.vcpus{arch", "PATCH", limits={"vcpus{arch": 5}, reason="测试"),
+    put("a dimension that is not", 422, "invalid", "colour", "quota", "limits.vcpus{colour=red}", "PATCH", limits={"vcpus{colour=red}": 5}, reason="测试"),
     put("no reason", 422, "invalid", "必填", "quota", "reason", "PATCH", limits={"servers": 5}),
     put("no limits", 422, "invalid", "至少 1", "quota", "limits", "PATCH", limits={}, reason="测试"),
     put("no limit at the root", 422, "root_limit_required", "servers", "quota", "limits", "PATCH",
@@ -37,7 +37,7 @@ QUOTAS: Iterable[Bad] = (
 
 USER = {"username": "new-user", "display_name": "新人", "organization": "{minzheng}"}
 PEOPLE: Iterable[Bad] = (
-    act("a login with blanks", 422, "invalid", "格式", "/users", "sysadmin", "username", **USER | {"username": "new user"}),
+    act("a login with blanks", 422, "invalid", "以字母开头", "/users", "sysadmin", "username", **USER | {"username": "new user"}),
     act("a login that is taken, in capitals", 409, "conflict", "", "/users", "sysadmin", **USER | {"username": "ADMIN"}),
     act("a person of no organization", 404, "not_found", "单位", "/users", "sysadmin", "organization", **USER | {"organization": "{nothing}"}),
     act("a person with a password", 422, "invalid", "没有这个字段", "/users", "sysadmin", "password", **USER | {"password": "x"}),
@@ -66,7 +66,7 @@ CATALOGUE: Iterable[Bad] = (
     act("a project without the right", 403, "forbidden", "角色", "/projects", "requester", **PROJECT),
     act("a project's key that is none", 422, "invalid", "公钥", "/projects/{project}/ssh-keys", "requester", "public_key", public_key="hello"),
     act("a key for a stranger's project", 404, "not_found", "没有这个对象", "/projects/{other_project}/ssh-keys", "requester", public_key="hello"),
-    act("an organization's code with blanks", 422, "invalid", "格式", "/organizations", "sysadmin", "code", code="a b", name="新单位", parent="{root}"),
+    act("an organization's code with blanks", 422, "invalid", "以字母或数字开头", "/organizations", "sysadmin", "code", code="a b", name="新单位", parent="{root}"),
     act("an organization's code that is taken", 409, "conflict", "430102", "/organizations", "sysadmin", code="430102", name="新单位", parent="{root}"),
     act("an organization below nothing", 422, "invalid", "单位", "/organizations", "sysadmin", "parent", code="new", name="新单位", parent="{nothing}"),
     act("a wrong credit code", 422, "invalid", "统一社会信用代码", "/organizations", "sysadmin", "uscc",

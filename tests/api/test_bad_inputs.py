@@ -162,6 +162,7 @@ def test_a_bad_input_is_answered_in_words_and_leaves_nothing(place: Place, bad: 
     assert place.filled(bad.zh) in _words(document), told
     assert _is_chinese(document["detail"]), told
     assert _is_chinese(document["title"]), told
+    assert "[a-z" not in _words(document).lower(), "a pattern is not told to people"
     for each in document["errors"]:
         assert _is_chinese(str(each.get("message", "无"))), told
     if bad.at is not None:

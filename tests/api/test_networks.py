@@ -8,9 +8,11 @@ from fastapi.testclient import TestClient
 from sqlmodel import select
 
 from cloudmgr.domain import clock
-from cloudmgr.models import AuditEvent, Backend, PortOpening, PublicIp, Server
+from cloudmgr.domain.addresses import key_of
+from cloudmgr.models import AuditEvent, Backend, Network, ObservedAddress, PortOpening, PublicIp, Server
 from cloudmgr.services import requests
-from cloudmgr.store.db import new_session
+from cloudmgr.store import addresses
+from cloudmgr.store.db import begin_immediate, new_session
 from tests import support
 from tests.stocked import stand
 from tests.store.test_addresses import add_subnet
@@ -178,3 +180,58 @@ def test_open_ports_and_public_addresses_are_listed_and_stand_in_the_inventory(c
     (row,) = call("requester", "GET", "/inventory?format=json").json()["items"]
     assert row["open_ports"] == "tcp/80;tcp/443;udp/1000-1010"
     assert (row["public_ip"], row["bandwidth_mbps"]) == (["203.0.113.9"], 20)
+
+
+def test_addresses_that_backends_report_are_listed_with_what_we_hold(call: Call, small_world: World) -> None:
+    with new_session(small_world.engine) as session:
+        begin_immediate(session)
+        subnet = add_subnet(session, "198.51.100.0/24", gateway="198.51.100.1")
+        network = session.get_one(Network, subnet.network_id)
+        addresses.take_exact(
+            session, subnet, "198.51.100.9", state="reserved", server_id=None, organization_id=None, by="test"
+        )
+        lines = (
+            ("198.51.100.1", "router"),
+            ("198.51.100.9", None),
+            ("198.51.100.20", "vm-of-others"),
+            ("192.0.2.7", None),
+        )
+        for text, ref in lines:
+            session.add(
+                ObservedAddress(
+                    backend_id=network.backend_id, network_ref=network.ref if text.startswith("198") else "gone",
+                    address=text, key=key_of(text), server_ref=ref, owner="printer", last_seen_at=clock.now(),
+                )
+            )  # fmt: skip
+        session.commit()
+        subnet_id, backend_id, network_id = subnet.id, network.backend_id, network.id
+    for who in ("sysadmin", "auditor"):
+        rows = call(who, "GET", "/observed-addresses").json()["items"]
+        assert [(row["address"], row["held"], row["network"]) for row in rows] == [
+            ("198.51.100.1", None, str(network_id)),
+            ("198.51.100.9", "reserved", str(network_id)),
+            ("198.51.100.20", None, str(network_id)),
+            ("192.0.2.7", None, None),
+        ]
+        assert (rows[2]["server_ref"], rows[2]["owner"], rows[2]["server"]) == ("vm-of-others", "printer", None)
+    told = {
+        query: [row["address"] for row in call("sysadmin", "GET", f"/observed-addresses?{query}").json()["items"]]
+        for query in (
+            "explained=true",
+            f"explained=false&subnet={subnet_id}",
+            "backend=kp&explained=false",
+            "backend=x",
+        )
+    }
+    assert list(told.values()) == [
+        ["198.51.100.1"],
+        ["198.51.100.9", "198.51.100.20"],
+        ["198.51.100.9", "198.51.100.20", "192.0.2.7"],
+        [],
+    ]
+    first = call("sysadmin", "GET", "/observed-addresses?limit=3").json()
+    rest = call("sysadmin", "GET", f"/observed-addresses?limit=3&cursor={first['next_cursor']}").json()
+    assert [len(first["items"]), len(rest["items"]), rest["next_cursor"]] == [3, 1, None]
+    assert call("sysadmin", "GET", f"/observed-addresses?subnet={backend_id}").status_code == 404
+    assert call("requester", "GET", "/observed-addresses").status_code == 403
+    assert call("admin", "GET", "/observed-addresses").json()["items"] == [], "the cloud is the city's"

@@ -1,7 +1,8 @@
 """Running the command line in this process, as a terminal would."""
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,10 @@ Run = Callable[..., Ran]
 
 
 @pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run `cloudmgr …` on a data directory of this test's own."""
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Run `cloudmgr …` on a data directory of this test's own. What it says to log, and where, ends with the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     for name in ("CLOUDMGR_DATA_DIR", "CLOUDMGR_URL", "CLOUDMGR_TOKEN", "LC_ALL", "LANG", "CLOUDMGR_LANG"):
         monkeypatch.delenv(name, raising=False)
 
@@ -40,7 +43,9 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         captured = capsys.readouterr()
         return Ran(int(ended.value.code or 0), captured.out, captured.err)
 
-    return call
+    yield call
+    root.handlers[:] = [handler for handler in root.handlers if handler in handlers]
+    root.setLevel(level)
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ def test_init_makes_three_administrators_a_key_and_a_settings_file(
         assert not any(password in str(created.detail) for password in installed.values())
     engine.dispose()
     assert run("config", "check").status == 0
+    assert run("config", "check", "--json").json == {"ok": True, "backends": [], "faults": []}
 
 
 def test_init_refuses_what_is_not_empty_and_changes_nothing(run: Run, installed: dict[str, str]) -> None:
@@ -173,6 +174,9 @@ def test_config_check_names_what_is_wrong(
     checked = run("config", "check")
     assert checked.status == 1
     assert told in checked.err
+    for_programs = run("config", "check", "--json")
+    assert (for_programs.status, for_programs.json["ok"]) == (1, False)
+    assert any(told in fault for fault in for_programs.json["faults"])
 
 
 def test_a_schema_that_is_missing_is_told_and_upgraded(run: Run, tmp_path: Path) -> None:

@@ -43,8 +43,12 @@ class Peer:
     """Whether servers get addresses of their network by themselves; if not, we manage its subnets."""
     secret_file: Path | None = None
     session_over: Callable[[], None] | None = None
-    process: int | None = None
-    """The simulator's own process, where it belongs to the drill alone."""
+    process: Callable[[], int] | None = None
+    """Tells the simulator's own process, where it belongs to the drill alone."""
+    kill: Callable[[], None] | None = None
+    """Ends that process as a power cut does; it has written nothing down."""
+    start: Callable[[], None] | None = None
+    """Starts it anew at the same address."""
     _kept: dict[Path, bytes] = field(default_factory=dict)
     _rules: list[tuple[FaultProxy, Rule]] = field(default_factory=list)
 
@@ -91,11 +95,24 @@ class Peer:
             with self.away():
                 yield
             return
-        os.kill(self.process, signal.SIGSTOP)
+        process = self.process()
+        os.kill(process, signal.SIGSTOP)
         try:
             yield
         finally:
-            os.kill(self.process, signal.SIGCONT)
+            os.kill(process, signal.SIGCONT)
+
+    @contextmanager
+    def restarted(self) -> Iterator[None]:
+        """End the peer's process, and start it anew: with its sessions everything is gone that was made there."""
+        assert self.kill is not None
+        assert self.start is not None
+        self.kill()
+        try:
+            yield
+        finally:
+            with self.away():  # until all is there that it has from the start
+                self.start()
 
     @contextmanager
     def distrusted(self) -> Iterator[None]:
@@ -187,7 +204,15 @@ def vsphere(folder: Path) -> Iterator[Peer]:
             port=proxy.port, ca_file=str(ca_file), password_file=str(secret), rehearses=True,
             call_timeout_s=float(CALL_TIMEOUT_S),
         )  # fmt: skip
-        assert lab.process is not None
+
+        def pid() -> int:
+            assert lab.process is not None
+            return lab.process.pid
+
+        def start() -> None:
+            lab.start(lab.port)
+            lab.make_templates()
+
         yield Peer(
             "vsphere", "vsphere", truth, options, "debian-12-aarch64", "aarch64",
             proxies={"sdk": proxy},
@@ -196,8 +221,8 @@ def vsphere(folder: Path) -> Iterator[Peer]:
                 "delete": ("sdk", {"method": "POST", "body": b"Destroy_Task"}),
             },
             ca_file=ca_file, strange_ca=wrong.ca_file, secret_file=secret,
-            session_over=lab.end_sessions, process=lab.process.pid, flavor="small",  # its hosts have 4 GiB
-            gives_addresses=False,
+            session_over=lab.end_sessions, process=pid, kill=lab.kill, start=start,
+            flavor="small", gives_addresses=False,  # its hosts have 4 GiB
         )  # fmt: skip
 
 
@@ -208,8 +233,8 @@ def ec2(folder: Path) -> Iterator[Peer]:
     ca_file = folder / "ca.pem"
     shutil.copy(right.ca_file, ca_file)
     with ExitStack() as stack:
-        url = stack.enter_context(ec2_lab.moto_server(folder / "moto.log"))
-        plain = stack.enter_context(FaultProxy(url))
+        server = stack.enter_context(ec2_lab.moto(folder / "moto.log"))
+        plain = stack.enter_context(FaultProxy(server.url))
         plain.rewrites |= {ec2_lab.WRONG_ERROR: ec2_lab.RIGHT_ERROR, ec2_lab.WRONG: ec2_lab.RIGHT}
         proxy = stack.enter_context(FaultProxy(plain.url, tls=right.server_context()))
         here = [ec2_lab.zone("a", arch) for arch in ("x86_64", "aarch64")]  # a subnet reaches one location
@@ -231,7 +256,7 @@ def ec2(folder: Path) -> Iterator[Peer]:
                 "create": ("api", {"path": "Action=RunInstances"}),
                 "delete": ("api", {"path": "Action=TerminateInstances"}),
             },
-            ca_file=ca_file, strange_ca=wrong.ca_file,
+            ca_file=ca_file, strange_ca=wrong.ca_file, process=server.pid, kill=server.kill, start=server.start,
         )  # fmt: skip
 
 

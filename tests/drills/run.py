@@ -35,7 +35,19 @@ from tests.drills.peers import CALL_TIMEOUT_S, LATE_S, Peer, until
 from tests.drills.zygote import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
-FAULTS = ("lost", "killed", "lost_killed", "session", "away", "frozen", "late", "503", "wrong_ca", "expired")
+FAULTS = (
+    "lost",
+    "killed",
+    "lost_killed",
+    "session",
+    "away",
+    "frozen",
+    "restarted",
+    "late",
+    "503",
+    "wrong_ca",
+    "expired",
+)
 STORIES = ("provision", "retire")
 DECISIVE = {"provision": "create", "retire": "delete"}
 POINTS = {
@@ -61,9 +73,15 @@ def applies(peer: str, fault: str) -> bool:
     """Tell whether a peer can be hurt like this.
 
     EC2 has no sessions. Its client token makes a late request return the server of the first; moto ignores client tokens, so
-    that a late one cannot be judged there. OpenStack's processes are shared: freezing them would be being away.
+    that a late one cannot be judged there. OpenStack's processes are shared: freezing them would be being away, and nobody
+    restarts them under others.
     """
-    return (peer, fault) not in {("ec2", "session"), ("ec2", "late"), ("openstack", "frozen")}
+    return (peer, fault) not in {
+        ("ec2", "session"),
+        ("ec2", "late"),
+        ("openstack", "frozen"),
+        ("openstack", "restarted"),
+    }
 
 
 class Zygote:
@@ -90,7 +108,7 @@ class Zygote:
         assert answer, "the zygote is gone"
         (folder / "ended").touch()
         if meanwhile is not None:
-            beside.join(LIMIT_S)
+            beside.join(2 * LIMIT_S)  # a peer that is started anew may take its time
         (folder / "ended").unlink()
         return dict(json.loads(answer))
 
@@ -263,6 +281,9 @@ class _Drill:
                 self._meanwhile_in(self.peer.away)
             case "frozen":
                 self._meanwhile_in(self.peer.frozen)
+            case "restarted":
+                self.result.point = f"{self.step}:{self.chance.choice(('before', 'after'))}"
+                self._meanwhile_in(self.peer.restarted)
             case "wrong_ca":
                 self._refused(self.peer.distrusted)
             case "expired":
@@ -296,7 +317,7 @@ class _Drill:
                 (self.town.folder / "go").touch()
                 until(lambda: self._health()[0] == "down", 3 * CALL_TIMEOUT_S + 30)
                 time.sleep(self.chance.uniform(0, 2))
-                self._look(ask_peer=self.fault != "frozen")
+                self._look(ask_peer=self.fault not in ("frozen", "restarted"))
 
         self.town.run(at_halt, halt_at=self.result.point)
 
@@ -355,7 +376,7 @@ class _Drill:
                 phase = session.get_one(ResourceRequest, self.town.request).phase
             if done["status"] == 0 and phase == "fulfilled":
                 return
-            if tries == 0 and phase == "failed" and self.fault in ("wrong_ca", "expired"):
+            if tries == 0 and phase == "failed" and self.fault in ("restarted", "wrong_ca", "expired"):
                 with self.town.city() as city, city.session() as session:
                     requests.retry(session, city.actor("requester"), self.town.request)  # type: ignore[arg-type]
                     session.commit()
@@ -389,7 +410,7 @@ class _Drill:
         if codes := TOLD_IN_LOG.get(self.fault):
             if not any(f"provider said {code}" in log for code in codes):
                 wrong.append("not told in the log")
-        elif self.fault in ("away", "frozen"):
+        elif self.fault in ("away", "frozen", "restarted"):
             if not any(code == "down" and "answer" in text for code, text in told):
                 wrong.append(f"not told that the cloud does not answer: {told}")
         elif self.fault in ("wrong_ca", "expired"):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 from libcloud.compute.drivers.ec2 import API_VERSION
 
 from providers.libcloud.ec2.wire import Wire
@@ -27,26 +28,64 @@ RIGHT = f'xmlns="http://ec2.amazonaws.com/doc/{API_VERSION}/"'.encode()
 WRONG_ERROR, RIGHT_ERROR = b"<Response " + WRONG + b"><Errors>", b"<Response><Errors>"
 
 
+class Moto:
+    """moto's server on one loopback port. It writes nothing down: what was made is gone with its process.
+
+    What it has from the start (networks, images) has the same references after every start.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        with self._log.open("a") as out:
+            self._process = subprocess.Popen([MOTO, "-H", "127.0.0.1", "-p", str(self.port)], stdout=out, stderr=out)
+        deadline = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                break
+            assert self._process.poll() is None, self._log.read_text()[-2000:]
+            assert time.monotonic() < deadline, "moto does not listen"
+            time.sleep(0.1)
+        httpx.post(f"{self.url}/moto-api/seed?a=42", timeout=120, trust_env=False).raise_for_status()
+        scope = f"AWS4-HMAC-SHA256 Credential={KEY}/20261123/{REGION}/ec2/aws4_request, SignedHeaders=host, Signature=0"
+        asked = {"Action": "DescribeSubnets", "Version": API_VERSION}  # makes what there is from the start
+        headers = {"Authorization": scope}
+        httpx.post(self.url, data=asked, headers=headers, timeout=120, trust_env=False).raise_for_status()
+
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End it at once, as a power cut does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(30)
+            self._process = None
+
+
+@contextlib.contextmanager
+def moto(log: Path) -> Iterator[Moto]:
+    """moto for as long as the block lasts."""
+    server = Moto(log)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
 @contextlib.contextmanager
 def moto_server(log: Path) -> Iterator[str]:
     """Start moto on a free loopback port, and give its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with log.open("w") as out:
-        server = subprocess.Popen([MOTO, "-H", "127.0.0.1", "-p", str(port)], stdout=out, stderr=out)
-        try:
-            deadline = time.monotonic() + 120
-            while True:
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                    break
-                assert server.poll() is None, log.read_text()[-2000:]
-                assert time.monotonic() < deadline, "moto does not listen"
-                time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(30)
+    with moto(log) as server:
+        yield server.url
 
 
 def settings(port: int, folder: Path, **changes: Any) -> dict[str, Any]:

@@ -160,8 +160,8 @@ class Lab:
         """A managed object by its inventory path."""
         return self.content.searchIndex.FindByInventoryPath(path)
 
-    def make_machine(self, name, cluster, guest_id="debian10_64Guest", *, disk_gib=1, memory_mib=256):
-        """A machine that cloudmgr did not make."""
+    def make_machine(self, name, cluster, guest_id="debian10_64Guest", *, disk_gib=1, memory_mib=256, ref=None):
+        """A machine that cloudmgr did not make; without `ref` the vCenter chooses its instance UUID."""
         from pyVmomi import vim  # noqa: PLC0415 - the SDK comes with the lab
 
         device = vim.vm.device
@@ -185,6 +185,7 @@ class Lab:
             numCPUs=1,
             memoryMB=memory_mib,
             files=vim.vm.FileInfo(vmPathName="[LocalDS_0]"),
+            instanceUuid=ref,
             deviceChange=[
                 kind(operation="add", device=controller),
                 kind(operation="add", fileOperation="create", device=disk),
@@ -217,8 +218,10 @@ class Lab:
         return self.content.searchIndex.FindByUuid(None, ref, True, True)
 
     def make_templates(self):
+        """Make the templates, with the same references after every start."""
         for name, (cluster, guest_id) in TEMPLATES.items():
-            self.make_machine(name, cluster, guest_id).MarkAsTemplate()
+            ref = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+            self.make_machine(name, cluster, guest_id, ref=ref).MarkAsTemplate()
 
     @contextmanager
     def foreign(self):

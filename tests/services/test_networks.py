@@ -293,6 +293,19 @@ class TestWhatBackendsSay:
         for nobody in ("requester", "admin"):
             with pytest.raises(Forbidden):
                 reported_addresses.list_reported(desk.session, desk.actor(nobody), subnet.id)
+        by_page = {seen.address: server for seen, _, server in rows}
+        for explained, expected in ((False, by_page), (True, {"198.51.100.1": None, "198.51.100.7": server})):
+            seen_rows, _ = reported_addresses.list_seen(
+                desk.session, desk.actor("auditor"), explained=explained, backend="kp", subnet_id=subnet.id
+            )
+            assert {row[0].address: row[4] for row in seen_rows} == expected
+        own = desk.session.get_one(Backend, network.backend_id)
+        assert reported_addresses.list_seen(desk.session, desk.actor("admin"))[0] == []
+        own.owner_organization_id = desk.world.furong.id
+        desk.session.flush()
+        assert len(reported_addresses.list_seen(desk.session, desk.actor("admin"))[0]) == 5, (
+            "its district owns the cloud"
+        )
 
     def test_ranges_come_and_go_one_by_one(self, desk: Desk) -> None:
         subnet = add_subnet(desk.session, "198.51.100.0/24")

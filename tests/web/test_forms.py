@@ -194,6 +194,19 @@ def test_withdrawing_is_asked_twice_and_then_done(console: Console) -> None:
     reader.post(f"/requests/{request_id}/withdraw", 409)
 
 
+def test_a_withdrawn_draft_is_called_one(console: Console) -> None:
+    reader = console.reader("requester")
+    reader.post("/requests/new", **typed(console, action="draft"))
+    at = reader.location.partition("?")[0]
+    assert "提交后生成" in reader.page(at).text
+    reader.post(f"{at}/withdraw")
+    text = reader.page(at).text
+    assert text.startswith("已撤回的草稿")
+    assert "无（未曾提交）" in text
+    assert "提交后生成" not in text
+    assert "已撤回的草稿" in reader.page("/requests").text
+
+
 def test_power_and_retirement_from_a_servers_page(console: Console, standing: Callable[..., uuid.UUID]) -> None:
     server_id = standing()
     admin, reader = console.reader("admin"), console.reader("requester")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.workflows.proofs import Case, Stage, Zygote, prepare
+from tests.workflows.proofs import Case, Stage, Zygote, drop_databases, prepare
 
 _numbers = itertools.count()
 
@@ -57,6 +57,12 @@ def _database(server_url: str) -> str:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def dialect(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _databases_go_with_their_test(tmp_path: Path) -> Iterator[None]:
+    yield
+    drop_databases(tmp_path)
 
 
 @pytest.fixture

@@ -189,7 +189,23 @@ class Stage:
                 connection.exec_driver_sql(f'CREATE DATABASE {name} TEMPLATE "{parsed.database}"')
             url = parsed.set(database=name).render_as_string(hide_password=False)
             settings["database"]["url"] = url
-        return Case(self.zygote, data_dir, url, settings, self.request, [b["name"] for b in settings["backends"]])
+        case = Case(self.zygote, data_dir, url, settings, self.request, [b["name"] for b in settings["backends"]])
+        _made.append(case)
+        return case
+
+
+_made: list[Case] = []
+
+
+def drop_databases(folder: Path) -> None:
+    """Drop the PostgreSQL databases of the cases below a folder: each is a thousand files."""
+    for case in [case for case in _made if case.data_dir.is_relative_to(folder)]:
+        _made.remove(case)
+        if case.url is not None:
+            url = sa.make_url(case.url)
+            admin = sa.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+            with admin.connect() as connection:
+                connection.exec_driver_sql(f'DROP DATABASE "{url.database}" WITH (FORCE)')
 
 
 def prepare(

@@ -136,6 +136,33 @@ def test_an_address_somebody_else_has_is_passed_over_and_another_taken(told: Cal
     assert {address for address, _ in booked(one)} == {"10.60.0.4", "fd00:60::2"}
 
 
+@pytest.mark.parametrize("kill_at", [None, "next_address:inside", "next_address:after", "create:inside"])
+def test_an_address_found_in_use_halfway_is_passed_over_too(told: Callable[[str], Case], kill_at: str | None) -> None:
+    """A cloud that makes servers in steps may notice in a later one, when somebody was quicker."""
+    one = told("create")
+    drill.inject(one.state_dir("kp"), Fault(call="create_server", kind="unfinished"))
+    drill.add_foreign_address(one.state_dir("kp"), "net", "10.60.0.2")
+    drill.add_foreign_address(one.state_dir("kp"), "net", "10.60.0.3")
+    if kill_at:
+        died = one.run(kill_at=kill_at, occurrence=2)
+        assert died["died_by"] == signal.SIGKILL, (died, one.log())
+    one.finish()
+    assert one.phase() == "fulfilled", one.log()
+    check_slate(one, standing=1)
+    check_network(one, ports=1, ips=0)
+    assert {address for address, _ in booked(one)} == {"10.60.0.4", "fd00:60::2"}
+
+
+def test_an_address_asked_for_that_is_in_use_halfway_fails_and_leaves_nothing(told: Callable[[str], Case]) -> None:
+    one = told("manual")
+    drill.inject(one.state_dir("kp"), Fault(call="create_server", kind="unfinished"))
+    drill.add_foreign_address(one.state_dir("kp"), "net", "10.60.7.7")
+    one.finish()
+    assert one.phase() == "failed"
+    check_slate(one, standing=0)
+    assert booked(one) == []
+
+
 def test_an_address_asked_for_is_given(told: Callable[[str], Case]) -> None:
     one = told("manual")
     one.finish()

@@ -27,6 +27,8 @@ class RequestLine:
 
     id: uuid.UUID
     number: str | None
+    untitled: str
+    """What it is called while it has no number, to be translated."""
     kind: str
     phase: str
     project: str
@@ -98,6 +100,8 @@ class RequestPage:
     id: uuid.UUID
     title: str
     number: str | None
+    no_number: str
+    """Why it has none."""
     kind: str
     phase: str
     purpose: str
@@ -129,6 +133,7 @@ def line(row: RequestRow, *, address: str | None = None, due: Due | None = None)
     return RequestLine(
         id=request.id,
         number=request.number,
+        untitled=untitled(request.phase),
         kind=request.kind,
         phase=request.phase,
         project=project.name if project else "",
@@ -140,6 +145,15 @@ def line(row: RequestRow, *, address: str | None = None, due: Due | None = None)
         is_emergency=request.is_emergency,
         due=due,
     )
+
+
+def untitled(phase: str) -> str:
+    """Return what a request without a number is called."""
+    return N_("Withdrawn draft") if phase == RequestPhase.WITHDRAWN else N_("Draft")
+
+
+def _no_number(phase: str) -> str:
+    return N_("None: it was never submitted") if phase == RequestPhase.WITHDRAWN else N_("Given when submitted")
 
 
 def page(
@@ -164,8 +178,9 @@ def page(
     ]
     return RequestPage(
         id=request.id,
-        title=request.number or words.translate(N_("Draft")),
+        title=request.number or words.translate(untitled(request.phase)),
         number=request.number,
+        no_number=words.translate(_no_number(request.phase)),
         kind=request.kind,
         phase=request.phase,
         purpose=request.purpose,
