@@ -129,6 +129,7 @@ class Place:
             ("zone_id", "/api/v1/zones"),
             ("network_id", "/api/v1/networks"),
             ("network_zone_id", "/api/v1/network-zones"),
+            ("freeze_id", "/api/v1/change-freezes"),
         ):
             self.ids[name] = self._made(Role.SYSTEM_ADMIN, path, self.body("POST", path))
         subnet = {"network_zone": world.ZONE, "cidr": "198.51.100.0/24"}
