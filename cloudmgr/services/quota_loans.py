@@ -7,7 +7,7 @@ included: lending what is one's own is one's own affair), and the two are differ
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
@@ -21,11 +21,11 @@ from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.notices import About, NoticeEvent, RoleAt
 from cloudmgr.services import audit, notices
-from cloudmgr.services.inputs import Id, Input, Text
+from cloudmgr.services.inputs import Day, Id, Input, Text
 from cloudmgr.services.policy import policy_of
 from cloudmgr.services.quota_keys import require_countable
 from cloudmgr.services.quota_places import Place, is_visible, may_rearrange, places_of, visible_place
-from cloudmgr.services.quota_shares import MAX_KEYS, BasisNo, QuotaKey, Reason
+from cloudmgr.services.quota_shares import MAX_KEYS, BasisNo, QuotaKey, Reason, require_in_reach
 from cloudmgr.store import organizations
 from quotas import Loan
 
@@ -38,7 +38,7 @@ class OfferLoan(Input):
     lender: Id
     borrower: Id
     amounts: Amounts
-    until: date
+    until: Day
     reason: Reason
     basis_no: BasisNo | None = None
 
@@ -72,6 +72,7 @@ def offer(session: Session, actor: Actor, command: OfferLoan) -> LoanView:
         InvalidInput: the day has passed, one stands above the other, or has no limit on a key. Conflict: a closed account.
     """
     require(actor, Action.QUOTA_READ)
+    require_in_reach(command.until, "until")
     places = places_of(session, [command.lender, command.borrower])
     own = [place for place in places.values() if may_rearrange(actor, place)]
     if not own:

@@ -11,7 +11,9 @@ from sqlmodel import Session
 import quotas
 from cloudmgr.domain import clock
 from cloudmgr.domain.access import Actor
+from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
+from cloudmgr.domain.messages import N_
 from cloudmgr.services import audit
 from cloudmgr.services.inputs import Input, Text
 from cloudmgr.services.policy import policy_of
@@ -20,6 +22,7 @@ from cloudmgr.services.quota_places import Place, places_of, require_may_set, vi
 from quotas import Key, Target, Term, TermTurn
 
 MAX_KEYS = 200
+_FIRST_YEAR, _LAST_YEAR = 2000, 2999
 Reason = Annotated[Text, StringConstraints(min_length=1, max_length=2000)]
 BasisNo = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
 QuotaKey = Annotated[str, StringConstraints(min_length=1, max_length=640)]
@@ -114,6 +117,8 @@ def set_terms(
     basis_no: str | None,
 ) -> list[Term]:
     """Let limits hold from the beginning of a day to the end of another. The actor may set them: the caller has asked."""
+    for name, day in (("valid_from", valid_from), ("valid_until", valid_until)):
+        require_in_reach(day, name)
     terms = quotas.set_terms(
         session,
         account_id=account_id,
@@ -182,6 +187,16 @@ def require_allotment(
         OverAllotted: naming every account and key.
     """
     quotas.require_allotment(session, account_id, changes, policy_of(session).quota_overallocation_max_pct)
+
+
+def require_in_reach(day: date | None, field: str) -> None:
+    """Refuse a day of another age: at the very ends of the calendar there are no moments to reckon with.
+
+    Raises:
+        InvalidInput: naming the field.
+    """
+    if day is not None and not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise InvalidInput(N_("Give a day from {first} to {last}."), field=field, first=_FIRST_YEAR, last=_LAST_YEAR)
 
 
 def beginning_of(day: date) -> datetime:

@@ -7,7 +7,7 @@ Who may change limits: QUOTA_WRITE anywhere in the granted subtree, the granted 
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -21,7 +21,7 @@ from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Organization
 from cloudmgr.services import audit, quota_shares
-from cloudmgr.services.inputs import Id, Input, Text
+from cloudmgr.services.inputs import Day, Id, Input, Text
 from cloudmgr.services.quota_keys import require_countable
 from cloudmgr.services.quota_places import (
     Place,
@@ -49,8 +49,8 @@ class SetLimits(Input):
     """
 
     limits: Limits
-    valid_from: date | None = None
-    valid_until: date | None = None
+    valid_from: Day | None = None
+    valid_until: Day | None = None
     reason: Annotated[Text, StringConstraints(min_length=1, max_length=2000)]
     basis_no: Annotated[Text, StringConstraints(min_length=1, max_length=128)] | None = None
 

@@ -49,6 +49,10 @@ READS = {"GET"}
 ANY_OF: Mapping[tuple[str, str], frozenset[Action]] = {
     ("POST", "/api/v1/quotas/what-if"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
     ("PUT", "/api/v1/quotas/{account}"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
+    ("PUT", "/api/v1/quotas/{account}/guarantees"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
+    ("PUT", "/api/v1/quotas/{account}/targets"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
+    ("DELETE", "/api/v1/quotas/{account}/terms/{term}"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
+    ("POST", "/api/v1/quotas/loans"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
     ("PATCH", "/api/v1/quotas/{account}"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
     ("POST", "/api/v1/projects/{project_id}/ssh-keys"): frozenset({Action.REQUEST_MAKE, Action.ORGANIZATION_WRITE}),
     ("DELETE", "/api/v1/projects/{project_id}/ssh-keys/{key_id}"): frozenset(
@@ -62,6 +66,7 @@ ANY_OF: Mapping[tuple[str, str], frozenset[Action]] = {
 """Where the rule names what is needed to see the thing, and the service asks for one of these to change it."""
 
 NARROWER: Mapping[tuple[str, str], frozenset[Role]] = {
+    ("POST", "/api/v1/quotas/loans/{loan}/decisions"): frozenset({Role.QUOTA_ADMIN}),
     ("POST", "/api/v1/requests/{request_id}/decisions"): frozenset({Role.DISTRICT_ADMIN}),
     ("POST", "/api/v1/requests/{request_id}/changes"): frozenset({Role.DISTRICT_ADMIN}),
     ("DELETE", "/api/v1/requests/{request_id}/attachments/{attachment_id}"): frozenset({Role.REQUESTER}),
@@ -69,7 +74,7 @@ NARROWER: Mapping[tuple[str, str], frozenset[Role]] = {
         {Role.REQUESTER, *(role for role in Role if Action.AUDIT_READ in ROLE_ACTIONS[role])}
     ),
 }
-"""Where the object at hand narrows the table: the open stage is the district's, the export the requester's own."""
+"""Where the object at hand narrows the table: the open stage is the district's, the loan was signed by it, the export the requester's own."""
 
 STREAMS = {"/api/v1/requests/{request_id}/events", "/requests/{request_id}/events"}
 """These do not end by themselves: called by those only whom they refuse."""
@@ -204,6 +209,7 @@ class Place:
             self.ids["finding_id"] = str(finding.id)
             self._remark(session, request)
             session.commit()
+        self._lend()
         requester = self.client(Role.REQUESTER)
         attachments = f"/api/v1/requests/{self.ids['request_id']}/attachments"
         self.ids["attachment_id"] = str(requester.post(attachments, files=FILE).json()["id"])
@@ -229,6 +235,26 @@ class Place:
         self.ids["verification"] = str(recount.id)
         self.ids["change_id"] = str(change.id)
         self.ids["deputy_id"] = str(new_id())
+
+    def _lend(self) -> None:
+        """Let two information systems of one bureau have quota that is limited, guaranteed above, lent, and for a time."""
+        other = {"organization": self.ids["organization_id"], "name": "另一系统", "mlps_level": "二级"}
+        made = self.client(Role.SYSTEM_ADMIN).post("/api/v1/projects", json=other)
+        self.ids["other_account"] = made.json()["account"]
+        admin = self.client(Role.QUOTA_ADMIN)
+        chain = [str(place.account_id) for place in (self.world.root, self.world.furong, self.world.minzheng)]
+        for account in (*chain, self.ids["account"], self.ids["other_account"]):
+            path = f"/api/v1/quotas/{account}"
+            assert admin.patch(path, json={"limits": {"load_balancers": 9}, "reason": "测试"}).status_code == 200
+            if account in chain[1:]:
+                promise = {"guarantees": {"load_balancers": 5}, "reason": "测试"}
+                assert admin.put(f"{path}/guarantees", json=promise).status_code == 200
+        later = {"limits": {"load_balancers": 7}, "valid_from": "2090-01-01", "reason": "测试"}
+        shown = admin.patch(f"/api/v1/quotas/{self.ids['account']}", json=later)
+        assert shown.status_code == 200, shown.text
+        self.ids["term"] = admin.get(f"/api/v1/quotas/{self.ids['account']}").json()["terms"][0]["id"]
+        loan = self.body("POST", "/api/v1/quotas/loans")
+        self.ids["loan"] = self._made(Role.DISTRICT_ADMIN, "/api/v1/quotas/loans", loan)
 
     def _made(self, role: Role, path: str, body: Any) -> str:
         answer = self.client(role).post(path, json=body)
@@ -386,4 +412,4 @@ def test_pages_open_for_the_roles_of_the_table_only(place: Place, method: str, p
 
 
 def _page_ids(place: Place) -> dict[str, str]:
-    return {"account_id": place.ids["account"]}
+    return {"account_id": place.ids["account"], "loan_id": place.ids["loan"]}
