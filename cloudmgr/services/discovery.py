@@ -128,16 +128,12 @@ def list_observed(
 
     Who administers the whole city sees all; a district those at backends it owns.
     """
-    access.require(actor, Action.FINDING_READ)
-    chosen = None
-    if backend is not None:
-        row = catalogue.by_name(session, Backend, backend)
-        chosen = [row.id] if row is not None else []
+    chosen, paths = reach(session, actor, backend)
     return discovery.page(
         session,
         managed=managed,
         backend_ids=chosen,
-        paths=None if sees_all(session, actor) else actor.scope(Action.FINDING_READ),
+        paths=paths,
         name=name,
         with_missing=with_missing,
         limit=limit,
@@ -154,6 +150,20 @@ def list_observed_images(session: Session, actor: Actor, backend_id: uuid.UUID) 
     access.require(actor, Action.CAPACITY_READ)
     _existing(session, backend_id)
     return discovery.images(session, backend_id)
+
+
+def reach(session: Session, actor: Actor, backend: str | None) -> tuple[list[uuid.UUID] | None, list[str] | None]:
+    """Return which backends are asked about (None: all), and whose an actor may know of (None: everybody's).
+
+    Raises:
+        Forbidden: the actor may read findings nowhere.
+    """
+    access.require(actor, Action.FINDING_READ)
+    chosen = None
+    if backend is not None:
+        found = catalogue.by_name(session, Backend, backend)
+        chosen = [found.id] if found is not None else []
+    return chosen, None if sees_all(session, actor) else actor.scope(Action.FINDING_READ)
 
 
 def sees_all(session: Session, actor: Actor) -> bool:

@@ -8,8 +8,8 @@ from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import NotFound
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Backend
-from cloudmgr.services.discovery import sees_all
-from cloudmgr.store import addresses, catalogue, organizations
+from cloudmgr.services.discovery import reach
+from cloudmgr.store import addresses, organizations
 from cloudmgr.store import reported_addresses as store
 from cloudmgr.store.reported_addresses import ReportedRow
 
@@ -63,7 +63,7 @@ def list_seen(
         NotFound: there is no such subnet.
         Forbidden: the actor may read findings nowhere.
     """
-    require(actor, Action.FINDING_READ)
+    chosen, paths = reach(session, actor, backend)
     place = None
     if subnet_id is not None:
         row = addresses.get(session, subnet_id)
@@ -73,15 +73,11 @@ def list_seen(
         if network is None:  # nobody reports there
             return [], None
         place = (subnet, network)
-    chosen = None
-    if backend is not None:
-        found = catalogue.by_name(session, Backend, backend)
-        chosen = [found.id] if found is not None else []
     return store.seen(
         session,
         explained=explained,
         backend_ids=chosen,
-        paths=None if sees_all(session, actor) else actor.scope(Action.FINDING_READ),
+        paths=paths,
         subnet=place,
         limit=limit,
         after=cursor,

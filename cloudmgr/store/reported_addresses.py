@@ -22,8 +22,6 @@ def page(
 
     With each comes what our record holds of the address, and the server that it gives it to.
     """
-    range_ = addresses.parse_subnet(subnet.cidr)
-    first, last = (addresses.key_of(str(end)) for end in (range_[0], range_[-1]))
     statement = (
         sa.select(ObservedAddress, Address, Server)
         .join(
@@ -35,7 +33,7 @@ def page(
         .where(
             col(ObservedAddress.backend_id) == network.backend_id,
             col(ObservedAddress.network_ref) == network.ref,
-            col(ObservedAddress.key).between(first, last),
+            _is_within(subnet),
             sa.not_(_is_explained()),
         )
     )
@@ -89,11 +87,16 @@ def seen(
             below(col(Organization.path), paths)
         )
     if subnet is not None:
-        range_ = addresses.parse_subnet(subnet[0].cidr)
-        first, last = (addresses.key_of(str(end)) for end in (range_[0], range_[-1]))
-        statement = statement.where(col(Network.id) == subnet[1].id, col(ObservedAddress.key).between(first, last))
+        statement = statement.where(col(Network.id) == subnet[1].id, _is_within(subnet[0]))
     rows, following = oldest_first(session, statement, col(ObservedAddress.id), limit=limit, cursor=after)
     return [(row[0], row[1], row[2], row[3], row[4]) for row in rows], following
+
+
+def _is_within(subnet: Subnet) -> Any:
+    """Whether the address lies in a subnet."""
+    range_ = addresses.parse_subnet(subnet.cidr)
+    first, last = (addresses.key_of(str(end)) for end in (range_[0], range_[-1]))
+    return col(ObservedAddress.key).between(first, last)
 
 
 def _is_explained() -> Any:

@@ -65,9 +65,8 @@ class Connection:
         try:
             return deed(session)
         except _ENDED:
-            self._forget(
-                session
-            )  # behind a connection that ended may stand a vCenter that restarted and knows no session
+            # Behind a connection that ended may stand a vCenter that restarted, and knows of no session.
+            self._forget(session)
         except errors.SDK_ERRORS as error:
             raise errors.from_call(error, write=False) from error
         session = self._opened()

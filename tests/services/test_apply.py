@@ -150,7 +150,7 @@ def test_every_finding_is_told_at_once_by_its_place_and_word_in_the_file(session
         "systems[0].zone",
         "systems[1].org",
         "quotas[0].tenant",
-        "quotas[1]",
+        "quotas[1].limits.vcpus{colour=red}",
     ]
 
 
