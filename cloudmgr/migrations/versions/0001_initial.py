@@ -15,29 +15,6 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
-        "approval_policies",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("version", sa.String(length=64), nullable=False),
-        sa.Column("title", sa.String(length=200), nullable=False),
-        sa.Column("valid_from", sa.Date(), nullable=False),
-        sa.Column("valid_until", sa.Date(), nullable=True),
-        sa.Column("text", sa.String(), nullable=False),
-        sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("loaded_by", sa.String(length=100), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_approval_policies")),
-        sa.UniqueConstraint("version", name=op.f("uq_approval_policies_version")),
-    )
-    with op.batch_alter_table("approval_policies", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_approval_policies_valid_from"), ["valid_from"], unique=False)
-
-    op.create_table(
-        "attachment_contents",
-        sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("content", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_attachment_contents")),
-    )
-    op.create_table(
         "audit_events",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -57,7 +34,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=500), nullable=False),
         sa.Column("detail", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.CheckConstraint(
-            "event IN ('session.login', 'session.logout', 'session.expire', 'access.deny', 'user.password', 'user.create', 'user.update', 'user.lock', 'user.unlock', 'role.grant', 'role.revoke', 'organization.create', 'organization.update', 'project.create', 'project.update', 'ssh_key.add', 'ssh_key.remove', 'flavor.write', 'image.write', 'backend.write', 'backend.check', 'backend.sync', 'backend.away', 'backend.back', 'finding.alarm', 'finding.decide', 'finding.restore', 'zone.write', 'network.write', 'address.write', 'ports.write', 'public_ip.assign', 'public_ip.release', 'quota.set', 'quota.transfer', 'quota.move', 'quota.merge', 'quota.close', 'quota.reopen', 'quota.term', 'quota.guarantee', 'quota.target', 'quota.loan', 'quota.verify', 'quota.alarm', 'quota.repair', 'audit.verify', 'notice.change', 'notice.replay', 'request.save', 'request.submit', 'request.withdraw', 'request.approve', 'request.return', 'request.reject', 'request.change', 'request.confirm', 'request.decline', 'request.comment', 'request.attach', 'request.detach', 'request.feedback', 'deputy.name', 'deputy.end', 'policy.load', 'request.retry', 'request.fulfil', 'request.urge', 'request.escalate', 'emergency.begin', 'emergency.approve', 'emergency.reject', 'emergency.overdue', 'change_freeze.make', 'change_freeze.lift', 'vm.place', 'vm.create', 'vm.activate', 'vm.fail', 'vm.start', 'vm.stop', 'vm.reboot', 'vm.resize', 'vm.renew', 'vm.freeze', 'vm.unfreeze', 'vm.retire', 'vm.delete', 'volume.create', 'volume.attach', 'volume.detach', 'volume.delete', 'snapshot.create', 'snapshot.revert', 'snapshot.delete', 'certificate.issue', 'certificate.check', 'playbook.start', 'playbook.finish', 'inventory.export', 'inventory.import', 'inventory.open', 'inventory.enter', 'inventory.change', 'inventory.confirm', 'inventory.retire', 'inventory.reveal', 'export.read', 'system.start', 'system.stop', 'system.init', 'system.apply', 'system.backup', 'system.restore', 'system.retention')",
+            "event IN ('session.login', 'session.logout', 'session.expire', 'access.deny', 'user.password', 'user.create', 'user.update', 'user.lock', 'user.unlock', 'role.grant', 'role.revoke', 'organization.create', 'organization.update', 'project.create', 'project.update', 'ssh_key.add', 'ssh_key.remove', 'flavor.write', 'image.write', 'backend.write', 'backend.check', 'backend.sync', 'backend.away', 'backend.back', 'finding.alarm', 'finding.decide', 'finding.restore', 'zone.write', 'network.write', 'address.write', 'ports.write', 'public_ip.assign', 'public_ip.release', 'quota.set', 'quota.verify', 'audit.verify', 'request.save', 'request.submit', 'request.withdraw', 'request.approve', 'request.return', 'request.reject', 'request.retry', 'request.fulfil', 'vm.place', 'vm.create', 'vm.activate', 'vm.fail', 'vm.start', 'vm.stop', 'vm.reboot', 'vm.retire', 'vm.delete', 'volume.create', 'volume.attach', 'volume.detach', 'volume.delete', 'snapshot.create', 'snapshot.revert', 'snapshot.delete', 'certificate.issue', 'certificate.check', 'playbook.start', 'playbook.finish', 'inventory.export', 'inventory.import', 'inventory.open', 'inventory.enter', 'inventory.change', 'inventory.confirm', 'inventory.retire', 'inventory.reveal', 'export.read', 'system.start', 'system.stop', 'system.init', 'system.apply', 'system.backup', 'system.restore', 'system.retention')",
             name=op.f("ck_audit_events_event_known"),
         ),
         sa.CheckConstraint("outcome IN ('success', 'denied', 'failure')", name=op.f("ck_audit_events_outcome_known")),
@@ -118,32 +95,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_flavors_name")),
     )
     op.create_table(
-        "happenings",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("event", sa.String(length=48), nullable=False),
-        sa.Column("object_type", sa.String(length=32), nullable=False),
-        sa.Column("object_id", sa.String(length=64), nullable=False),
-        sa.Column("object_name", sa.String(length=200), nullable=False),
-        sa.Column("link", sa.String(length=300), nullable=False),
-        sa.Column("organization_path", sa.String(length=2000), nullable=False),
-        sa.Column("message", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("recipients", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("dedupe", sa.String(length=200), nullable=False),
-        sa.Column("spread_at", sa.DateTime(timezone=True), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_happenings")),
-        sa.UniqueConstraint("event", "dedupe", name=op.f("uq_happenings_event_dedupe")),
-    )
-    with op.batch_alter_table("happenings", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_happenings_unspread",
-            ["id"],
-            unique=False,
-            sqlite_where=sa.text("spread_at IS NULL"),
-            postgresql_where=sa.text("spread_at IS NULL"),
-        )
-
-    op.create_table(
         "images",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -201,7 +152,6 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("(parent_id IS NULL) = (root_id = id)", name=op.f("ck_quota_accounts_root_has_no_parent")),
         sa.ForeignKeyConstraint(["parent_id"], ["quota_accounts.id"], name=op.f("fk_quota_accounts_parent_id")),
         sa.ForeignKeyConstraint(["root_id"], ["quota_accounts.id"], name=op.f("fk_quota_accounts_root_id")),
@@ -229,30 +179,6 @@ def upgrade() -> None:
     with op.batch_alter_table("quota_entries", schema=None) as batch_op:
         batch_op.create_index("ix_quota_entries_account_seq", ["account_id", "seq"], unique=False)
         batch_op.create_index("ix_quota_entries_part", ["reservation_id", "part_id"], unique=False)
-
-    op.create_table(
-        "quota_verifications",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("period", sa.String(length=32), nullable=True),
-        sa.Column("asked_by", sa.String(length=200), nullable=False),
-        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("duration_ms", sa.Integer(), nullable=True),
-        sa.Column("accounts", sa.Integer(), nullable=True),
-        sa.Column("entries", sa.BigInteger(), nullable=True),
-        sa.Column("things", sa.Integer(), nullable=True),
-        sa.Column("mismatches", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("mismatch_count", sa.Integer(), nullable=True),
-        sa.CheckConstraint(
-            "(state = 'done') = (finished_at IS NOT NULL)", name=op.f("ck_quota_verifications_done_with_time")
-        ),
-        sa.CheckConstraint("state IN ('waiting', 'done')", name=op.f("ck_quota_verifications_state_known")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_quota_verifications")),
-        sa.UniqueConstraint("period", name=op.f("uq_quota_verifications_period")),
-    )
-    with op.batch_alter_table("quota_verifications", schema=None) as batch_op:
-        batch_op.create_index("ix_quota_verifications_finished_at", ["finished_at"], unique=False)
 
     op.create_table(
         "workers",
@@ -314,12 +240,6 @@ def upgrade() -> None:
         sa.Column("used", sa.BigInteger(), nullable=False),
         sa.Column("reserved", sa.BigInteger(), nullable=False),
         sa.Column("overhang", sa.BigInteger(), nullable=False),
-        sa.Column("guaranteed", sa.BigInteger(), nullable=False),
-        sa.Column("set_aside", sa.BigInteger(), nullable=False),
-        sa.Column("borrowed", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint(
-            "guaranteed >= 0 AND set_aside >= 0 AND borrowed >= 0", name=op.f("ck_quota_balances_shares_not_negative")
-        ),
         sa.CheckConstraint("limit_amount >= 0", name=op.f("ck_quota_balances_limit_not_negative")),
         sa.CheckConstraint(
             "overhang = 0 OR (overhang > 0 AND limit_amount IS NOT NULL AND used + reserved = limit_amount + overhang)",
@@ -352,41 +272,6 @@ def upgrade() -> None:
         batch_op.create_index("ix_quota_limits_account_key", ["account_id", "key", "valid_from"], unique=False)
 
     op.create_table(
-        "quota_loans",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("lender_id", sa.Uuid(), nullable=False),
-        sa.Column("borrower_id", sa.Uuid(), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("until", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("extensions", sa.Integer(), nullable=False),
-        sa.Column("offered_side", sa.String(length=16), nullable=False),
-        sa.Column("lender_signed_by", sa.String(length=200), nullable=True),
-        sa.Column("borrower_signed_by", sa.String(length=200), nullable=True),
-        sa.Column("reason", sa.String(length=2000), nullable=False),
-        sa.Column("basis_no", sa.String(length=128), nullable=True),
-        sa.Column("note", sa.String(length=2000), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("began_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("offered_side IN ('lender', 'borrower')", name=op.f("ck_quota_loans_offered_side_known")),
-        sa.CheckConstraint(
-            "state IN ('offered', 'active', 'overdue', 'returned', 'declined', 'cancelled', 'expired')",
-            name=op.f("ck_quota_loans_state_known"),
-        ),
-        sa.CheckConstraint("lender_id <> borrower_id", name=op.f("ck_quota_loans_two_accounts")),
-        sa.CheckConstraint(
-            "lender_signed_by IS NULL OR lender_signed_by <> borrower_signed_by", name=op.f("ck_quota_loans_two_people")
-        ),
-        sa.ForeignKeyConstraint(["borrower_id"], ["quota_accounts.id"], name=op.f("fk_quota_loans_borrower_id")),
-        sa.ForeignKeyConstraint(["lender_id"], ["quota_accounts.id"], name=op.f("fk_quota_loans_lender_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_quota_loans")),
-    )
-    with op.batch_alter_table("quota_loans", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_quota_loans_borrower_id"), ["borrower_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_quota_loans_lender_id"), ["lender_id"], unique=False)
-        batch_op.create_index("ix_quota_loans_state", ["state", "until"], unique=False)
-
-    op.create_table(
         "quota_reservations",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
@@ -401,71 +286,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("quota_reservations", schema=None) as batch_op:
         batch_op.create_index("ix_quota_reservations_account_state", ["account_id", "state"], unique=False)
-
-    op.create_table(
-        "quota_targets",
-        sa.Column("account_id", sa.Uuid(), nullable=False),
-        sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("base", sa.String(length=64), nullable=False),
-        sa.Column("pct", sa.Integer(), nullable=False),
-        sa.Column("reason", sa.String(length=2000), nullable=False),
-        sa.Column("basis_no", sa.String(length=128), nullable=True),
-        sa.Column("actor", sa.String(length=200), nullable=False),
-        sa.Column("set_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("pct >= 0 AND pct <= 100", name=op.f("ck_quota_targets_pct_is_a_share")),
-        sa.ForeignKeyConstraint(["account_id"], ["quota_accounts.id"], name=op.f("fk_quota_targets_account_id")),
-        sa.PrimaryKeyConstraint("account_id", "name", "base", name=op.f("pk_quota_targets")),
-    )
-    op.create_table(
-        "quota_terms",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("account_id", sa.Uuid(), nullable=False),
-        sa.Column("key", sa.String(length=640), nullable=False),
-        sa.Column("amount", sa.BigInteger(), nullable=True),
-        sa.Column("before", sa.BigInteger(), nullable=True),
-        sa.Column("valid_from", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("valid_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("reason", sa.String(length=2000), nullable=False),
-        sa.Column("basis_no", sa.String(length=128), nullable=True),
-        sa.Column("actor", sa.String(length=200), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint(
-            "state IN ('waiting', 'in_force', 'ended', 'superseded', 'cancelled')",
-            name=op.f("ck_quota_terms_state_known"),
-        ),
-        sa.CheckConstraint(
-            "valid_until IS NULL OR valid_until > valid_from", name=op.f("ck_quota_terms_ends_after_it_begins")
-        ),
-        sa.ForeignKeyConstraint(["account_id"], ["quota_accounts.id"], name=op.f("fk_quota_terms_account_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_quota_terms")),
-    )
-    with op.batch_alter_table("quota_terms", schema=None) as batch_op:
-        batch_op.create_index("ix_quota_terms_account_state", ["account_id", "state"], unique=False)
-        batch_op.create_index("ix_quota_terms_state", ["state"], unique=False)
-
-    op.create_table(
-        "quota_warnings",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("account_id", sa.Uuid(), nullable=False),
-        sa.Column("key", sa.String(length=640), nullable=False),
-        sa.Column("threshold_pct", sa.Integer(), nullable=False),
-        sa.Column("limit_amount", sa.BigInteger(), nullable=False),
-        sa.Column("taken", sa.BigInteger(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("cleared_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["account_id"], ["quota_accounts.id"], name=op.f("fk_quota_warnings_account_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_quota_warnings")),
-    )
-    with op.batch_alter_table("quota_warnings", schema=None) as batch_op:
-        batch_op.create_index(
-            "uq_quota_warnings_standing",
-            ["account_id", "key", "threshold_pct"],
-            unique=True,
-            sqlite_where=sa.text("cleared_at IS NULL"),
-            postgresql_where=sa.text("cleared_at IS NULL"),
-        )
 
     op.create_table(
         "backends",
@@ -505,27 +325,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_backends_name")),
     )
     op.create_table(
-        "change_freezes",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("organization_id", sa.Uuid(), nullable=False),
-        sa.Column("starts_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("reason", sa.String(length=500), nullable=False),
-        sa.Column("made_by", sa.String(length=100), nullable=False),
-        sa.Column("lifted_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("lifted_by", sa.String(length=100), nullable=False),
-        sa.CheckConstraint("ends_at > starts_at", name=op.f("ck_change_freezes_begins_before_it_ends")),
-        sa.ForeignKeyConstraint(
-            ["organization_id"], ["organizations.id"], name=op.f("fk_change_freezes_organization_id")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_change_freezes")),
-    )
-    with op.batch_alter_table("change_freezes", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_change_freezes_ends_at"), ["ends_at"], unique=False)
-        batch_op.create_index(batch_op.f("ix_change_freezes_organization_id"), ["organization_id"], unique=False)
-
-    op.create_table(
         "projects",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -557,35 +356,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("projects", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_projects_organization_id"), ["organization_id"], unique=False)
-
-    op.create_table(
-        "quota_loan_amounts",
-        sa.Column("loan_id", sa.Uuid(), nullable=False),
-        sa.Column("key", sa.String(length=640), nullable=False),
-        sa.Column("amount", sa.BigInteger(), nullable=False),
-        sa.Column("outstanding", sa.BigInteger(), nullable=False),
-        sa.Column("owed", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint("amount > 0", name=op.f("ck_quota_loan_amounts_amount_positive")),
-        sa.CheckConstraint(
-            "outstanding >= 0 AND owed >= 0 AND outstanding + owed <= amount",
-            name=op.f("ck_quota_loan_amounts_within_amount"),
-        ),
-        sa.ForeignKeyConstraint(["loan_id"], ["quota_loans.id"], name=op.f("fk_quota_loan_amounts_loan_id")),
-        sa.PrimaryKeyConstraint("loan_id", "key", name=op.f("pk_quota_loan_amounts")),
-    )
-    op.create_table(
-        "quota_loan_levels",
-        sa.Column("loan_id", sa.Uuid(), nullable=False),
-        sa.Column("account_id", sa.Uuid(), nullable=False),
-        sa.Column("key", sa.String(length=640), nullable=False),
-        sa.Column("side", sa.String(length=16), nullable=False),
-        sa.CheckConstraint("side IN ('lender', 'borrower')", name=op.f("ck_quota_loan_levels_side_known")),
-        sa.ForeignKeyConstraint(["account_id"], ["quota_accounts.id"], name=op.f("fk_quota_loan_levels_account_id")),
-        sa.ForeignKeyConstraint(["loan_id"], ["quota_loans.id"], name=op.f("fk_quota_loan_levels_loan_id")),
-        sa.PrimaryKeyConstraint("loan_id", "account_id", "key", name=op.f("pk_quota_loan_levels")),
-    )
-    with op.batch_alter_table("quota_loan_levels", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_quota_loan_levels_account_id"), ["account_id"], unique=False)
 
     op.create_table(
         "quota_parts",
@@ -657,62 +427,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("backend_id", "organization_id", name=op.f("uq_backend_shares_backend_id_organization_id")),
     )
     op.create_table(
-        "deliveries",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("happening_id", sa.Uuid(), nullable=False),
-        sa.Column("channel", sa.String(length=16), nullable=False),
-        sa.Column("target", sa.String(length=64), nullable=False),
-        sa.Column("user_id", sa.Uuid(), nullable=True),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("replayed_after", sa.Integer(), nullable=False),
-        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("give_up_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("message", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
-        sa.CheckConstraint("channel IN ('email', 'webhook')", name=op.f("ck_deliveries_channel_known")),
-        sa.CheckConstraint("state IN ('waiting', 'sent', 'failed')", name=op.f("ck_deliveries_state_known")),
-        sa.ForeignKeyConstraint(
-            ["happening_id"], ["happenings.id"], name=op.f("fk_deliveries_happening_id"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_deliveries_user_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
-        sa.UniqueConstraint(
-            "happening_id", "channel", "target", name=op.f("uq_deliveries_happening_id_channel_target")
-        ),
-    )
-    with op.batch_alter_table("deliveries", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_deliveries_due",
-            ["next_at"],
-            unique=False,
-            sqlite_where=sa.text("state = 'waiting'"),
-            postgresql_where=sa.text("state = 'waiting'"),
-        )
-
-    op.create_table(
-        "deputies",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("absent_id", sa.Uuid(), nullable=False),
-        sa.Column("deputy_id", sa.Uuid(), nullable=False),
-        sa.Column("valid_from", sa.Date(), nullable=False),
-        sa.Column("valid_until", sa.Date(), nullable=False),
-        sa.Column("reason", sa.String(length=500), nullable=False),
-        sa.Column("named_by", sa.String(length=100), nullable=False),
-        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("absent_id <> deputy_id", name=op.f("ck_deputies_another_person")),
-        sa.CheckConstraint("valid_until >= valid_from", name=op.f("ck_deputies_dates_in_order")),
-        sa.ForeignKeyConstraint(["absent_id"], ["users.id"], name=op.f("fk_deputies_absent_id")),
-        sa.ForeignKeyConstraint(["deputy_id"], ["users.id"], name=op.f("fk_deputies_deputy_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_deputies")),
-    )
-    with op.batch_alter_table("deputies", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_deputies_absent_id"), ["absent_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_deputies_deputy_id"), ["deputy_id"], unique=False)
-
-    op.create_table(
         "idempotency_keys",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -771,53 +485,6 @@ def upgrade() -> None:
     with op.batch_alter_table("networks", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_networks_backend_id"), ["backend_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_networks_network_zone"), ["network_zone"], unique=False)
-
-    op.create_table(
-        "notice_addresses",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("user_id", sa.Uuid(), nullable=False),
-        sa.Column("email", sa.String(length=254), nullable=False),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_notice_addresses_user_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_notice_addresses")),
-        sa.UniqueConstraint("user_id", name=op.f("uq_notice_addresses_user_id")),
-    )
-    op.create_table(
-        "notice_preferences",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("user_id", sa.Uuid(), nullable=False),
-        sa.Column("event", sa.String(length=48), nullable=False),
-        sa.Column("channel", sa.String(length=16), nullable=False),
-        sa.Column("is_wanted", sa.Boolean(), nullable=False),
-        sa.CheckConstraint("channel IN ('inbox', 'email')", name=op.f("ck_notice_preferences_channel_known")),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_notice_preferences_user_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_notice_preferences")),
-        sa.UniqueConstraint("user_id", "event", "channel", name=op.f("uq_notice_preferences_user_id_event_channel")),
-    )
-    op.create_table(
-        "notices",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("happening_id", sa.Uuid(), nullable=False),
-        sa.Column("user_id", sa.Uuid(), nullable=False),
-        sa.Column("read_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["happening_id"], ["happenings.id"], name=op.f("fk_notices_happening_id"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_notices_user_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_notices")),
-        sa.UniqueConstraint("happening_id", "user_id", name=op.f("uq_notices_happening_id_user_id")),
-    )
-    with op.batch_alter_table("notices", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_notices_unread",
-            ["user_id"],
-            unique=False,
-            sqlite_where=sa.text("read_at IS NULL"),
-            postgresql_where=sa.text("read_at IS NULL"),
-        )
-        batch_op.create_index(batch_op.f("ix_notices_user_id"), ["user_id"], unique=False)
 
     op.create_table(
         "observed_addresses",
@@ -907,9 +574,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("number", sa.String(length=32), nullable=True),
-        sa.Column("project_id", sa.Uuid(), nullable=True),
-        sa.Column("account_id", sa.Uuid(), nullable=True),
-        sa.Column("after_id", sa.Uuid(), nullable=True),
+        sa.Column("project_id", sa.Uuid(), nullable=False),
         sa.Column("organization_id", sa.Uuid(), nullable=False),
         sa.Column("requester_id", sa.Uuid(), nullable=False),
         sa.Column("phase", sa.String(length=32), nullable=False),
@@ -925,20 +590,14 @@ def upgrade() -> None:
         sa.Column("body", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("refusal", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
         sa.Column("submission", sa.Integer(), nullable=False),
-        sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("is_emergency", sa.Boolean(), nullable=False),
         sa.Column("submitted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint(
-            "CASE WHEN kind = 'quota_change' THEN account_id IS NOT NULL ELSE project_id IS NOT NULL END",
-            name=op.f("ck_resource_requests_about_something"),
-        ),
         sa.CheckConstraint("env IN ('prd', 'tst', 'dev', 'dr')", name=op.f("ck_resource_requests_env_known")),
         sa.CheckConstraint(
-            "kind IN ('create', 'retire', 'resize', 'renew', 'freeze', 'unfreeze', 'import', 'volume', 'snapshot', 'ports', 'public_ip', 'quota_change')",
+            "kind IN ('create', 'retire', 'import', 'volume', 'snapshot', 'ports', 'public_ip')",
             name=op.f("ck_resource_requests_kind_known"),
         ),
         sa.CheckConstraint(
@@ -949,8 +608,6 @@ def upgrade() -> None:
             "phase IN ('draft', 'submitted', 'in_review', 'approved', 'fulfilling', 'fulfilled', 'partly_fulfilled', 'returned', 'rejected', 'withdrawn', 'failed')",
             name=op.f("ck_resource_requests_phase_known"),
         ),
-        sa.ForeignKeyConstraint(["account_id"], ["quota_accounts.id"], name=op.f("fk_resource_requests_account_id")),
-        sa.ForeignKeyConstraint(["after_id"], ["resource_requests.id"], name=op.f("fk_resource_requests_after_id")),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organizations.id"], name=op.f("fk_resource_requests_organization_id")
         ),
@@ -961,8 +618,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("number", name=op.f("uq_resource_requests_number")),
     )
     with op.batch_alter_table("resource_requests", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_resource_requests_account_id"), ["account_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_resource_requests_after_id"), ["after_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_resource_requests_organization_id"), ["organization_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_resource_requests_phase"), ["phase"], unique=False)
         batch_op.create_index(batch_op.f("ix_resource_requests_project_id"), ["project_id"], unique=False)
@@ -1090,29 +745,14 @@ def upgrade() -> None:
         sa.Column("submission", sa.Integer(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("level", sa.String(length=16), nullable=False),
-        sa.Column("mode", sa.String(length=8), nullable=False),
-        sa.Column("role", sa.String(length=32), nullable=True),
+        sa.Column("role", sa.String(length=32), nullable=False),
         sa.Column("organization_id", sa.Uuid(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("policy_version", sa.String(length=64), nullable=False),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("sla_working_days", sa.Integer(), nullable=True),
-        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("escalate_after_working_days", sa.Integer(), nullable=True),
-        sa.Column("escalated_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("on_timeout", sa.String(length=16), nullable=False),
         sa.CheckConstraint(
-            "level IN ('unit', 'district', 'city', 'technical', 'parent', 'person')",
-            name=op.f("ck_approval_stages_level_known"),
-        ),
-        sa.CheckConstraint("mode IN ('any', 'all')", name=op.f("ck_approval_stages_mode_known")),
-        sa.CheckConstraint(
-            "on_timeout IN ('none', 'escalate', 'return')", name=op.f("ck_approval_stages_on_timeout_known")
-        ),
-        sa.CheckConstraint(
-            "state IN ('waiting', 'open', 'approve', 'reject', 'return', 'change', 'cancelled')",
+            "state IN ('waiting', 'open', 'approve', 'reject', 'return', 'cancelled')",
             name=op.f("ck_approval_stages_state_known"),
         ),
         sa.ForeignKeyConstraint(
@@ -1127,92 +767,6 @@ def upgrade() -> None:
     with op.batch_alter_table("approval_stages", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_approval_stages_organization_id"), ["organization_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_approval_stages_request_id"), ["request_id"], unique=False)
-        batch_op.create_index("ix_approval_stages_state_due_at", ["state", "due_at"], unique=False)
-
-    op.create_table(
-        "attachments",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("request_id", sa.Uuid(), nullable=False),
-        sa.Column("author_id", sa.Uuid(), nullable=False),
-        sa.Column("name", sa.String(length=200), nullable=False),
-        sa.Column("media_type", sa.String(length=100), nullable=False),
-        sa.Column("size_bytes", sa.Integer(), nullable=False),
-        sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.ForeignKeyConstraint(["author_id"], ["users.id"], name=op.f("fk_attachments_author_id")),
-        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_attachments_request_id")),
-        sa.ForeignKeyConstraint(["sha256"], ["attachment_contents.sha256"], name=op.f("fk_attachments_sha256")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_attachments")),
-    )
-    with op.batch_alter_table("attachments", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_attachments_request_id"), ["request_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_attachments_sha256"), ["sha256"], unique=False)
-
-    op.create_table(
-        "delivery_attempts",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("delivery_id", sa.Uuid(), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("is_sent", sa.Boolean(), nullable=False),
-        sa.Column("duration_ms", sa.Integer(), nullable=False),
-        sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("message", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["delivery_id"], ["deliveries.id"], name=op.f("fk_delivery_attempts_delivery_id"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_attempts")),
-        sa.UniqueConstraint("delivery_id", "number", name=op.f("uq_delivery_attempts_delivery_id_number")),
-    )
-    op.create_table(
-        "emergency_orders",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("request_id", sa.Uuid(), nullable=False),
-        sa.Column("organization_id", sa.Uuid(), nullable=False),
-        sa.Column("reason", sa.String(length=500), nullable=False),
-        sa.Column("amounts", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("approve_by", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("flagged_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("proposal_id", sa.Uuid(), nullable=True),
-        sa.CheckConstraint("state IN ('open', 'approved', 'rejected')", name=op.f("ck_emergency_orders_state_known")),
-        sa.ForeignKeyConstraint(
-            ["organization_id"], ["organizations.id"], name=op.f("fk_emergency_orders_organization_id")
-        ),
-        sa.ForeignKeyConstraint(
-            ["proposal_id"], ["resource_requests.id"], name=op.f("fk_emergency_orders_proposal_id")
-        ),
-        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_emergency_orders_request_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_emergency_orders")),
-        sa.UniqueConstraint("request_id", name=op.f("uq_emergency_orders_request_id")),
-    )
-    with op.batch_alter_table("emergency_orders", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_emergency_orders_organization_id"), ["organization_id"], unique=False)
-        batch_op.create_index("ix_emergency_orders_state", ["state", "approve_by"], unique=False)
-
-    op.create_table(
-        "held_requests",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("request_id", sa.Uuid(), nullable=False),
-        sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("freeze_id", sa.Uuid(), nullable=False),
-        sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["freeze_id"], ["change_freezes.id"], name=op.f("fk_held_requests_freeze_id")),
-        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_held_requests_request_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_held_requests")),
-        sa.UniqueConstraint("request_id", "attempt", name=op.f("uq_held_requests_request_id_attempt")),
-    )
-    with op.batch_alter_table("held_requests", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_held_requests_waiting",
-            ["request_id"],
-            unique=False,
-            sqlite_where=sa.text("released_at IS NULL"),
-            postgresql_where=sa.text("released_at IS NULL"),
-        )
 
     op.create_table(
         "playbook_runs",
@@ -1245,41 +799,6 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_playbook_runs_request_id"), ["request_id"], unique=False)
 
     op.create_table(
-        "quota_changes",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("request_id", sa.Uuid(), nullable=False),
-        sa.Column("account_id", sa.Uuid(), nullable=False),
-        sa.Column("key", sa.String(length=640), nullable=False),
-        sa.Column("before", sa.BigInteger(), nullable=True),
-        sa.Column("wanted", sa.BigInteger(), nullable=False),
-        sa.Column("granted", sa.BigInteger(), nullable=True),
-        sa.Column("granted_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("wanted >= 0", name=op.f("ck_quota_changes_wanted_not_negative")),
-        sa.ForeignKeyConstraint(["account_id"], ["quota_accounts.id"], name=op.f("fk_quota_changes_account_id")),
-        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_quota_changes_request_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_quota_changes")),
-        sa.UniqueConstraint("request_id", "key", name=op.f("uq_quota_changes_request_id_key")),
-    )
-    with op.batch_alter_table("quota_changes", schema=None) as batch_op:
-        batch_op.create_index("ix_quota_changes_account_granted", ["account_id", "granted_at"], unique=False)
-
-    op.create_table(
-        "request_comments",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("request_id", sa.Uuid(), nullable=False),
-        sa.Column("author_id", sa.Uuid(), nullable=False),
-        sa.Column("text", sa.String(length=2000), nullable=False),
-        sa.Column("is_internal", sa.Boolean(), nullable=False),
-        sa.ForeignKeyConstraint(["author_id"], ["users.id"], name=op.f("fk_request_comments_author_id")),
-        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_request_comments_request_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_request_comments")),
-    )
-    with op.batch_alter_table("request_comments", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_request_comments_request_id"), ["request_id"], unique=False)
-
-    op.create_table(
         "request_events",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
@@ -1297,20 +816,6 @@ def upgrade() -> None:
     with op.batch_alter_table("request_events", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_request_events_request_id"), ["request_id"], unique=False)
 
-    op.create_table(
-        "request_feedback",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("request_id", sa.Uuid(), nullable=False),
-        sa.Column("author_id", sa.Uuid(), nullable=False),
-        sa.Column("score", sa.Integer(), nullable=False),
-        sa.Column("comment", sa.String(length=1000), nullable=False),
-        sa.CheckConstraint("score BETWEEN 1 AND 5", name=op.f("ck_request_feedback_score_range")),
-        sa.ForeignKeyConstraint(["author_id"], ["users.id"], name=op.f("fk_request_feedback_author_id")),
-        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_request_feedback_request_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_request_feedback")),
-        sa.UniqueConstraint("request_id", name=op.f("uq_request_feedback_request_id")),
-    )
     op.create_table(
         "servers",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1371,10 +876,6 @@ def upgrade() -> None:
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("intended_power", sa.String(length=16), nullable=True),
         sa.Column("intended_since", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("frozen_by", sa.String(length=16), nullable=True),
-        sa.Column("frozen_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("resizing_since", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("resized_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_confirmed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("resource_type", sa.String(length=16), nullable=False),
         sa.Column("counts_quota", sa.Boolean(), nullable=False),
@@ -1388,7 +889,6 @@ def upgrade() -> None:
             name=op.f("ck_servers_cpu_family_known"),
         ),
         sa.CheckConstraint("env IN ('prd', 'tst', 'dev', 'dr')", name=op.f("ck_servers_env_known")),
-        sa.CheckConstraint("frozen_by IN ('request', 'lease')", name=op.f("ck_servers_frozen_by_known")),
         sa.CheckConstraint(
             "phase IN ('requested', 'placed', 'creating', 'configuring', 'active', 'suspended', 'retiring', 'retired', 'failed')",
             name=op.f("ck_servers_phase_known"),
@@ -1568,29 +1068,30 @@ def upgrade() -> None:
         )
 
     op.create_table(
-        "approval_seats",
+        "approvals",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("requester_id", sa.Uuid(), nullable=False),
         sa.Column("stage_id", sa.Uuid(), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("role", sa.String(length=32), nullable=True),
-        sa.Column("organization_id", sa.Uuid(), nullable=False),
-        sa.Column("person_id", sa.Uuid(), nullable=True),
-        sa.Column("stands_for_id", sa.Uuid(), nullable=True),
-        sa.CheckConstraint("(role IS NULL) <> (person_id IS NULL)", name=op.f("ck_approval_seats_role_or_person")),
+        sa.Column("decider_id", sa.Uuid(), nullable=False),
+        sa.Column("decision", sa.String(length=16), nullable=False),
+        sa.Column("comment", sa.String(length=500), nullable=False),
+        sa.CheckConstraint("decision IN ('approve', 'reject', 'return')", name=op.f("ck_approvals_decision_known")),
+        sa.CheckConstraint("decider_id <> requester_id", name=op.f("ck_approvals_not_own_request")),
+        sa.ForeignKeyConstraint(["decider_id"], ["users.id"], name=op.f("fk_approvals_decider_id")),
         sa.ForeignKeyConstraint(
-            ["organization_id"], ["organizations.id"], name=op.f("fk_approval_seats_organization_id")
+            ["request_id", "requester_id"],
+            ["resource_requests.id", "resource_requests.requester_id"],
+            name=op.f("fk_approvals_request_id_requester_id"),
         ),
-        sa.ForeignKeyConstraint(["person_id"], ["users.id"], name=op.f("fk_approval_seats_person_id")),
-        sa.ForeignKeyConstraint(["stage_id"], ["approval_stages.id"], name=op.f("fk_approval_seats_stage_id")),
-        sa.ForeignKeyConstraint(["stands_for_id"], ["approval_seats.id"], name=op.f("fk_approval_seats_stands_for_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_approval_seats")),
-        sa.UniqueConstraint("stage_id", "position", name=op.f("uq_approval_seats_stage_id_position")),
+        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_approvals_request_id")),
+        sa.ForeignKeyConstraint(["stage_id"], ["approval_stages.id"], name=op.f("fk_approvals_stage_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_approvals")),
+        sa.UniqueConstraint("stage_id", "decider_id", name=op.f("uq_approvals_stage_id_decider_id")),
     )
-    with op.batch_alter_table("approval_seats", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_approval_seats_organization_id"), ["organization_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_approval_seats_person_id"), ["person_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_approval_seats_role"), ["role"], unique=False)
+    with op.batch_alter_table("approvals", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_approvals_request_id"), ["request_id"], unique=False)
 
     op.create_table(
         "deletion_certificates",
@@ -1675,20 +1176,6 @@ def upgrade() -> None:
             sqlite_where=sa.text("closed_at IS NULL"),
             postgresql_where=sa.text("closed_at IS NULL"),
         )
-
-    op.create_table(
-        "lease_reminders",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("server_id", sa.Uuid(), nullable=False),
-        sa.Column("lease_end", sa.Date(), nullable=False),
-        sa.Column("days", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_lease_reminders_server_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_lease_reminders")),
-        sa.UniqueConstraint("server_id", "lease_end", "days", name=op.f("uq_lease_reminders_server_id_lease_end_days")),
-    )
-    with op.batch_alter_table("lease_reminders", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_lease_reminders_server_id"), ["server_id"], unique=False)
 
     op.create_table(
         "observed_servers",
@@ -1833,49 +1320,6 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_public_ips_server_id"), ["server_id"], unique=False)
 
     op.create_table(
-        "server_changes",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("server_id", sa.Uuid(), nullable=False),
-        sa.Column("request_id", sa.Uuid(), nullable=True),
-        sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("reservation_id", sa.Uuid(), nullable=True),
-        sa.Column("wanted", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("before", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("failure", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
-        sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("begun_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint(
-            "kind IN ('resize', 'renew', 'freeze', 'unfreeze')", name=op.f("ck_server_changes_kind_known")
-        ),
-        sa.CheckConstraint("state IN ('asked', 'doing', 'done', 'failed')", name=op.f("ck_server_changes_state_known")),
-        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_server_changes_request_id")),
-        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_server_changes_server_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_server_changes")),
-    )
-    with op.batch_alter_table("server_changes", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_server_changes_request_id"), ["request_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_server_changes_server_id"), ["server_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_server_changes_state"), ["state"], unique=False)
-        batch_op.create_index(
-            "uq_server_changes_lease",
-            ["server_id"],
-            unique=True,
-            sqlite_where=sa.text("state IN ('asked', 'doing') AND request_id IS NULL"),
-            postgresql_where=sa.text("state IN ('asked', 'doing') AND request_id IS NULL"),
-        )
-        batch_op.create_index(
-            "uq_server_changes_open",
-            ["server_id"],
-            unique=True,
-            sqlite_where=sa.text("state IN ('asked', 'doing') AND request_id IS NOT NULL"),
-            postgresql_where=sa.text("state IN ('asked', 'doing') AND request_id IS NOT NULL"),
-        )
-
-    op.create_table(
         "server_versions",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("server_id", sa.Uuid(), nullable=False),
@@ -1930,20 +1374,6 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_snapshots_server_id"), ["server_id"], unique=False)
 
     op.create_table(
-        "stage_marks",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("stage_id", sa.Uuid(), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("key", sa.String(length=32), nullable=False),
-        sa.CheckConstraint(
-            "kind IN ('reminder', 'overdue', 'escalation', 'timeout', 'urge')", name=op.f("ck_stage_marks_kind_known")
-        ),
-        sa.ForeignKeyConstraint(["stage_id"], ["approval_stages.id"], name=op.f("fk_stage_marks_stage_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_stage_marks")),
-        sa.UniqueConstraint("stage_id", "kind", "key", name=op.f("uq_stage_marks_stage_id_kind_key")),
-    )
-    op.create_table(
         "volumes",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -1997,54 +1427,6 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_volumes_zone_id"), ["zone_id"], unique=False)
 
     op.create_table(
-        "approvals",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("request_id", sa.Uuid(), nullable=False),
-        sa.Column("submission", sa.Integer(), nullable=False),
-        sa.Column("requester_id", sa.Uuid(), nullable=False),
-        sa.Column("stage_id", sa.Uuid(), nullable=False),
-        sa.Column("seat_id", sa.Uuid(), nullable=False),
-        sa.Column("decider_id", sa.Uuid(), nullable=False),
-        sa.Column("on_behalf_of_id", sa.Uuid(), nullable=True),
-        sa.Column("decision", sa.String(length=16), nullable=False),
-        sa.Column("comment", sa.String(length=500), nullable=False),
-        sa.Column("policy_version", sa.String(length=64), nullable=False),
-        sa.CheckConstraint(
-            "decision IN ('approve', 'reject', 'return', 'change')", name=op.f("ck_approvals_decision_known")
-        ),
-        sa.CheckConstraint("decider_id <> requester_id", name=op.f("ck_approvals_not_own_request")),
-        sa.CheckConstraint(
-            "on_behalf_of_id IS NULL OR (on_behalf_of_id <> requester_id AND on_behalf_of_id <> decider_id)",
-            name=op.f("ck_approvals_not_for_the_requester"),
-        ),
-        sa.ForeignKeyConstraint(["decider_id"], ["users.id"], name=op.f("fk_approvals_decider_id")),
-        sa.ForeignKeyConstraint(["on_behalf_of_id"], ["users.id"], name=op.f("fk_approvals_on_behalf_of_id")),
-        sa.ForeignKeyConstraint(
-            ["request_id", "requester_id"],
-            ["resource_requests.id", "resource_requests.requester_id"],
-            name=op.f("fk_approvals_request_id_requester_id"),
-        ),
-        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_approvals_request_id")),
-        sa.ForeignKeyConstraint(["seat_id"], ["approval_seats.id"], name=op.f("fk_approvals_seat_id")),
-        sa.ForeignKeyConstraint(["stage_id"], ["approval_stages.id"], name=op.f("fk_approvals_stage_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_approvals")),
-        sa.UniqueConstraint(
-            "request_id", "submission", "decider_id", name=op.f("uq_approvals_request_id_submission_decider_id")
-        ),
-        sa.UniqueConstraint(
-            "request_id",
-            "submission",
-            "on_behalf_of_id",
-            name=op.f("uq_approvals_request_id_submission_on_behalf_of_id"),
-        ),
-        sa.UniqueConstraint("seat_id", name=op.f("uq_approvals_seat_id")),
-    )
-    with op.batch_alter_table("approvals", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_approvals_request_id"), ["request_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_approvals_stage_id"), ["stage_id"], unique=False)
-
-    op.create_table(
         "certificate_items",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -2073,39 +1455,3 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("certificate_items", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_certificate_items_certificate_id"), ["certificate_id"], unique=False)
-
-    op.create_table(
-        "request_changes",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("request_id", sa.Uuid(), nullable=False),
-        sa.Column("submission", sa.Integer(), nullable=False),
-        sa.Column("stage_id", sa.Uuid(), nullable=False),
-        sa.Column("seat_id", sa.Uuid(), nullable=False),
-        sa.Column("proposer_id", sa.Uuid(), nullable=False),
-        sa.Column("on_behalf_of_id", sa.Uuid(), nullable=True),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("comment", sa.String(length=500), nullable=False),
-        sa.Column("before", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("after", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
-        sa.Column("answer", sa.String(length=500), nullable=False),
-        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "state IN ('proposed', 'confirmed', 'declined', 'dropped')", name=op.f("ck_request_changes_state_known")
-        ),
-        sa.ForeignKeyConstraint(["on_behalf_of_id"], ["users.id"], name=op.f("fk_request_changes_on_behalf_of_id")),
-        sa.ForeignKeyConstraint(["proposer_id"], ["users.id"], name=op.f("fk_request_changes_proposer_id")),
-        sa.ForeignKeyConstraint(["request_id"], ["resource_requests.id"], name=op.f("fk_request_changes_request_id")),
-        sa.ForeignKeyConstraint(["seat_id"], ["approval_seats.id"], name=op.f("fk_request_changes_seat_id")),
-        sa.ForeignKeyConstraint(["stage_id"], ["approval_stages.id"], name=op.f("fk_request_changes_stage_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_request_changes")),
-    )
-    with op.batch_alter_table("request_changes", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_request_changes_request_id"), ["request_id"], unique=False)
-        batch_op.create_index(
-            "uq_request_changes_one_proposed",
-            ["request_id"],
-            unique=True,
-            sqlite_where=sa.text("state = 'proposed'"),
-            postgresql_where=sa.text("state = 'proposed'"),
-        )
