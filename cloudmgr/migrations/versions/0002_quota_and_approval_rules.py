@@ -6,6 +6,7 @@ nothing is guaranteed, borrowed, frozen or closed. A released revision is never 
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -742,7 +743,8 @@ def make_tables() -> None:
 
 def widen_approvals() -> None:
     """Give every stage a level and its one seat, and every decision the seat it was taken from."""
-    stages = (
+    add_columns(
+        "approval_stages",
         sa.Column("level", sa.String(length=16), nullable=True),
         sa.Column("mode", sa.String(length=8), nullable=True),
         sa.Column("sla_working_days", sa.Integer(), nullable=True),
@@ -751,8 +753,6 @@ def widen_approvals() -> None:
         sa.Column("escalated_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("on_timeout", sa.String(length=16), nullable=True),
     )
-    for column in stages:
-        op.add_column("approval_stages", column)
     op.execute("UPDATE approval_stages SET level = 'district', mode = 'any', on_timeout = 'none'")
     checks = {
         "level_known": "level IN ('unit', 'district', 'city', 'technical', 'parent', 'person')",
@@ -770,14 +770,13 @@ def widen_approvals() -> None:
         "INSERT INTO approval_seats (id, created_at, stage_id, position, role, organization_id) "
         "SELECT id, created_at, id, 1, role, organization_id FROM approval_stages"
     )
-    decisions = (
+    add_columns(
+        "approvals",
         sa.Column("submission", sa.Integer(), nullable=True),
         sa.Column("seat_id", sa.Uuid(), nullable=True),
         sa.Column("on_behalf_of_id", sa.Uuid(), nullable=True),
         sa.Column("policy_version", sa.String(length=64), nullable=True),
     )
-    for column in decisions:
-        op.add_column("approvals", column)
     op.execute(
         "UPDATE approvals SET seat_id = stage_id, "
         "submission = (SELECT submission FROM approval_stages WHERE approval_stages.id = approvals.stage_id), "
@@ -812,8 +811,7 @@ def widen_quotas() -> None:
     with altered("quota_accounts") as batch_op:
         batch_op.add_column(sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True))
     shares = ("guaranteed", "set_aside", "borrowed")
-    for name in shares:
-        op.add_column("quota_balances", sa.Column(name, sa.BigInteger(), nullable=True))
+    add_columns("quota_balances", *(sa.Column(name, sa.BigInteger(), nullable=True) for name in shares))
     op.execute("UPDATE quota_balances SET guaranteed = 0, set_aside = 0, borrowed = 0")
     checks = {"shares_not_negative": "guaranteed >= 0 AND set_aside >= 0 AND borrowed >= 0"}
     with altered("quota_balances", checks) as batch_op:
@@ -823,14 +821,13 @@ def widen_quotas() -> None:
 
 def widen_requests() -> None:
     """Requests about a quota account need no project; one may wait for another; the kinds are more."""
-    columns = (
+    add_columns(
+        "resource_requests",
         sa.Column("account_id", sa.Uuid(), nullable=True),
         sa.Column("after_id", sa.Uuid(), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=True),
         sa.Column("is_emergency", sa.Boolean(), nullable=True),
     )
-    for column in columns:
-        op.add_column("resource_requests", column)
     op.execute("UPDATE resource_requests SET revision = 0, is_emergency = FALSE")
     checks = {
         "kind_known": (
@@ -862,6 +859,12 @@ def widen_servers() -> None:
         batch_op.add_column(sa.Column("frozen_at", sa.DateTime(timezone=True), nullable=True))
         batch_op.add_column(sa.Column("resizing_since", sa.DateTime(timezone=True), nullable=True))
         batch_op.add_column(sa.Column("resized_at", sa.DateTime(timezone=True), nullable=True))
+
+
+def add_columns(table: str, *columns: sa.Column[Any]) -> None:
+    """Add columns that may be empty for now: what must not is filled first, then said so."""
+    for column in columns:
+        op.add_column(table, column)
 
 
 @contextmanager
