@@ -31,6 +31,7 @@ import cloudmgr.api.organizations
 import cloudmgr.api.plans
 import cloudmgr.api.playbooks
 import cloudmgr.api.projects
+import cloudmgr.api.quota_history
 import cloudmgr.api.quota_moves
 import cloudmgr.api.quota_plans
 import cloudmgr.api.quota_proofs
@@ -57,6 +58,9 @@ from web import app as console
 from web.assets import Assets
 
 ROUTERS: tuple[APIRouter, ...] = (
+    cloudmgr.api.plans.router,
+    cloudmgr.api.request_sheets.router,
+    cloudmgr.api.requests.router,  # asked most, and routes are looked through in this order
     cloudmgr.api.ops.router,
     cloudmgr.api.sessions.router,
     cloudmgr.api.users.router,
@@ -66,6 +70,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.subnets.router,
     cloudmgr.api.openings.router,
     cloudmgr.api.quota_proofs.router,
+    cloudmgr.api.quota_history.router,
     cloudmgr.api.quota_plans.router,
     cloudmgr.api.quota_shares.router,
     cloudmgr.api.quotas.router,
@@ -74,9 +79,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.servers.router,
     cloudmgr.api.volumes.router,
     cloudmgr.api.certificates.router,
-    cloudmgr.api.plans.router,
-    cloudmgr.api.request_sheets.router,
-    cloudmgr.api.requests.router,
     cloudmgr.api.remarks.router,
     cloudmgr.api.approvals.router,
     cloudmgr.api.deadlines.router,

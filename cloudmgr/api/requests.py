@@ -29,6 +29,7 @@ from cloudmgr.models import ResourceRequest
 from cloudmgr.services import approvals, deadlines, requests, servers
 from cloudmgr.services.request_bodies import SentRequest, awaited, drafted
 from cloudmgr.services.request_inputs import Decide, DraftRequest, RequestBody
+from cloudmgr.services.requests import RequestView
 
 router = api_router("", "requests")
 
@@ -156,14 +157,17 @@ def create_request(
     elif after is not None:
         request = requests.save_waiting(session, actor, body, after)
     else:
-        request = requests.submit_new(session, actor, body)
+        return _told(requests.submit_and_read(session, actor, body), actor, http, status.HTTP_201_CREATED)
     return _answer(session, actor, request, http, status.HTTP_201_CREATED)
 
 
 def _answer(session: Any, actor: Actor, request: ResourceRequest, http: Request, status_code: int = 200) -> Response:
-    view = requests.get_request(session, actor, request.id)
+    return _told(requests.get_request(session, actor, request.id), actor, http, status_code)
+
+
+def _told(view: RequestView, actor: Actor, http: Request, status_code: int) -> Response:
     return _json(
-        request_shape(view, actor, _translator(http)), status_code, {"Location": f"/api/v1/requests/{request.id}"}
+        request_shape(view, actor, _translator(http)), status_code, {"Location": f"/api/v1/requests/{view.request.id}"}
     )
 
 

@@ -30,6 +30,7 @@ from cloudmgr.services.notices import notify
 from cloudmgr.services.policy import policy_of
 from cloudmgr.services.usernames import username_key
 from cloudmgr.store import approvals, organizations, users
+from cloudmgr.store.recent import recent
 
 MAX_RULES, MAX_SEATS, MAX_TEXT = 100, 10, 200_000
 _PACKAGED = "approval_policy.toml"
@@ -259,7 +260,7 @@ def read_current(session: Session, actor: Actor) -> InForce:
 
 def deciding(session: Session) -> Policy:
     """Return the policy in force for a submission; where it has expired, say so loudly: in the log, and to administrators."""
-    found = in_force(session)
+    found = recent(session, ("policy", clock.today()), lambda: in_force(session))
     policy = found.policy
     if found.is_expired:
         logger.error(

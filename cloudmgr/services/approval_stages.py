@@ -35,10 +35,16 @@ class SeatTaken:
     on_behalf_of_id: uuid.UUID | None
 
 
-def lay_out(
-    session: Session, request: ResourceRequest, organization: Organization, facts: Facts
-) -> list[ApprovalStage]:
-    """Write the stages that the policy in force asks of this submission, and open the first."""
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The stages of a submission and the seats of each, not written yet; the first is open."""
+
+    stages: list[ApprovalStage]
+    seats: list[ApprovalSeat]
+
+
+def draft(session: Session, request: ResourceRequest, organization: Organization, facts: Facts) -> Draft:
+    """Make the stages that the policy in force asks of this submission. Writes nothing of them."""
     policy = approval_policy.deciding(session)
     rules = policy.rule_for(complete(session, organization, facts, policy)).stages
     stages, seats = [], []
@@ -70,9 +76,16 @@ def lay_out(
             for number, (seat, (place, person)) in enumerate(zip(rule.seats, places, strict=True), 1)
         ]
     open_stage(session, stages[0])
+    return Draft(stages, seats)
+
+
+def lay_out(session: Session, request: ResourceRequest, drafted: Draft) -> list[ApprovalStage]:
+    """Write the stages of a submission, and tell those who may decide the first."""
+    stages = drafted.stages
     approvals.add(session, *stages)
-    approvals.add(session, *seats)
-    request_notices.stage_opened(session, request, stages[0], [s for s in seats if s.stage_id == stages[0].id])
+    approvals.add(session, *drafted.seats)
+    first = [seat for seat in drafted.seats if seat.stage_id == stages[0].id]
+    request_notices.stage_opened(session, request, stages[0], first)
     return stages
 
 

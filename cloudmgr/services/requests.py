@@ -2,11 +2,13 @@
 
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from sqlmodel import Session
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, SQLModel
 
 from cloudmgr.adapters import queue
 from cloudmgr.domain import clock
@@ -39,7 +41,7 @@ from cloudmgr.services.request_inputs import Command, DraftRequest, body_adapter
 from cloudmgr.services.request_kinds import kind_of
 from cloudmgr.services.request_kinds.base import project_of
 from cloudmgr.services.resolution import Concerned
-from cloudmgr.store import change_freezes, emergencies, requests, servers
+from cloudmgr.store import change_freezes, emergencies, inserts, requests, servers
 
 plan = plans.plan
 
@@ -144,16 +146,46 @@ def submit_new(session: Session, actor: Actor, command: Command) -> ResourceRequ
         The refusals of `resolution`.
     """
     resolved = kind_of(command.kind).resolve(session, actor, command)
-    request = ResourceRequest(
+    request = _new(actor, command, resolved)
+    _submit(session, actor, request, command, resolved)
+    return request
+
+
+def _new(actor: Actor, command: Command, resolved: Concerned) -> ResourceRequest:
+    return ResourceRequest(
         kind=command.kind,
         project_id=resolved.project.id if resolved.project else None,
         organization_id=resolved.organization.id,
         requester_id=_person(actor),
         purpose=command.purpose,
-        body=command.model_dump(mode="json", exclude_unset=True),
     )
-    _submit(session, actor, request, command, resolved)
-    return request
+
+
+def submit_and_read(session: Session, actor: Actor, command: Command) -> RequestView:
+    """Submit as `submit_new` does and return what `get_request` would: what was just written is not read again.
+
+    Raises:
+        As `submit_new`.
+    """
+    kind = kind_of(command.kind)
+    resolved = kind.resolve(session, actor, command)
+    request = _new(actor, command, resolved)
+    written = _submit(session, actor, request, command, resolved)
+    told = kind.new(session, request, resolved, written) if not request.is_emergency else None
+    if told is None:
+        return get_request(session, actor, request.id)
+    return RequestView(
+        request=request,
+        project=resolved.project,
+        organization=resolved.organization,
+        requester=session.get_one(User, request.requester_id),
+        stages=[row for row in written if isinstance(row, ApprovalStage)],
+        approvals=[],
+        servers=told.servers,
+        events=[row for row in written if isinstance(row, RequestEvent)],
+        amounts=told.amounts,
+        changes=told.changes,
+    )
 
 
 def update_request(
@@ -278,7 +310,13 @@ def give_up(session: Session, request: ResourceRequest, phase: RequestPhase) -> 
     kind_of(request.kind).ended(session, request, phase)
 
 
-def _submit(session: Session, actor: Actor, request: ResourceRequest, command: Command, resolved: Concerned) -> None:
+def _submit(
+    session: Session, actor: Actor, request: ResourceRequest, command: Command, resolved: Concerned
+) -> list[SQLModel]:
+    """Submit: what can be known before the ledger's lock is worked out first; behind it nothing but writing is left.
+
+    Returns the rows written, where the kind writes them together.
+    """
     kind = kind_of(request.kind)
     request.purpose = command.purpose
     request.submission += 1
@@ -288,6 +326,41 @@ def _submit(session: Session, actor: Actor, request: ResourceRequest, command: C
     request.refusal = None
     request.after_id = None
     request.is_emergency = getattr(command, "emergency", False)
+    kind.prepare(session, request, command, resolved)
+    drafted = _stages(session, request, command, resolved) if kind.writes_together else None
+    try:
+        with _writing(session, together=kind.writes_together) as written:
+            rule = _write(session, actor, request, command, resolved, drafted)
+    except IntegrityError as error:
+        refusal = kind.refused(error, resolved)
+        if refusal is None:
+            raise
+        raise refusal from error
+    if rule is not None:
+        _approve_by_rule(session, actor, request, resolved.organization, rule)
+    kind.submitted(session, actor, request, command, resolved)
+    return written
+
+
+def _writing(session: Session, *, together: bool) -> AbstractContextManager[list[SQLModel]]:
+    return inserts.together(session) if together else nullcontext([])
+
+
+def _stages(session: Session, request: ResourceRequest, command: Command, resolved: Concerned) -> approval_stages.Draft:
+    facts = kind_of(request.kind).facts(session, request, command, resolved)
+    return approval_stages.draft(session, request, resolved.organization, facts)
+
+
+def _write(
+    session: Session,
+    actor: Actor,
+    request: ResourceRequest,
+    command: Command,
+    resolved: Concerned,
+    drafted: approval_stages.Draft | None,
+) -> Message | None:
+    """Hold the quota, take the number, write everything; returns the rule that grants it without stages, if one does."""
+    kind = kind_of(request.kind)
     kind.hold(session, request, command, resolved)
     if request.number is None:
         day = clock.today().strftime("%Y%m%d")
@@ -296,10 +369,9 @@ def _submit(session: Session, actor: Actor, request: ResourceRequest, command: C
     request.phase = RequestPhase.IN_REVIEW.value
     requests.add(session, request)
     count = kind.write(session, request, resolved)
-    facts = kind.facts(session, request, command, resolved)
     rule = kind.by_rule(session, request, resolved)
     if rule is None:
-        approval_stages.lay_out(session, request, resolved.organization, facts)
+        approval_stages.lay_out(session, request, drafted or _stages(session, request, command, resolved))
     _audit(session, actor, Event.REQUEST_SUBMIT, request, resolved.organization, **{kind.counted: count})
     requests.tell(
         session,
@@ -308,9 +380,7 @@ def _submit(session: Session, actor: Actor, request: ResourceRequest, command: C
         message=Message(kind.told, {"person": actor.display_name, "number": request.number}),
         dedupe=f"submitted:{request.submission}",
     )
-    if rule is not None:
-        _approve_by_rule(session, actor, request, resolved.organization, rule)
-    kind.submitted(session, actor, request, command, resolved)
+    return rule
 
 
 def _approve_by_rule(

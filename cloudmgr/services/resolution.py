@@ -10,7 +10,7 @@ from sqlmodel import Session
 from cloudmgr.adapters import catalogue
 from cloudmgr.domain import clock, leases, naming, sshkeys
 from cloudmgr.domain.access import Action, Actor, require
-from cloudmgr.domain.errors import ArchMismatch, ClassificationRefused, Conflict, InvalidInput
+from cloudmgr.domain.errors import ArchMismatch, ClassificationRefused, Conflict, InvalidInput, Refusal
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import LIVE_SERVERS, REFUSED_LEVELS, ServerPhase
@@ -149,10 +149,11 @@ def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> Re
         max_days=policy_of(session).lease_max_days,
     )
     create_rules.check(session, project, command)
-    names = lookups.Names(session)
-    planned: list[PlannedServer] = []
-    for index, entry in enumerate(command.servers):
-        planned += resolve_entry(names, index, entry, command.network_zone or project.network_zone, organization.id)
+    zone = command.network_zone or project.network_zone
+    try:
+        planned = _resolve_entries(lookups.Names(session, remembered=True), command, zone, organization.id)
+    except Refusal:  # nobody is refused for what was true a second ago
+        planned = _resolve_entries(lookups.Names(session), command, zone, organization.id)
     _check_names(session, project, planned)
     wanted_addresses.check_once((server.wanted_addresses, server.at) for server in planned)
     keys = [sshkeys.checked_public_key(key, field=f"ssh_keys[{i}]") for i, key in enumerate(command.ssh_keys)]
@@ -173,6 +174,15 @@ def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> Re
             N_("Name who is responsible and a phone number: the project has none on record."), field="owner"
         )
     return ResolvedCreate(project, organization, planned, keys, owner_name, owner_phone, warnings)
+
+
+def _resolve_entries(
+    names: lookups.Names, command: CreateRequest, default_zone: str | None, organization_id: uuid.UUID
+) -> list[PlannedServer]:
+    planned: list[PlannedServer] = []
+    for index, entry in enumerate(command.servers):
+        planned += resolve_entry(names, index, entry, default_zone, organization_id)
+    return planned
 
 
 def resolve_entry(

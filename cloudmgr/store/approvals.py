@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from cloudmgr.models import Approval, ApprovalPolicy, ApprovalSeat, ApprovalStage
+from cloudmgr.store import inserts
 
 
 def add(session: Session, *rows: Any) -> None:
-    """Write new rows at once."""
-    session.add_all(rows)
-    session.flush()
+    """Write new rows at once, or with the others inside `inserts.together`."""
+    inserts.add(session, *rows)
 
 
 def policy_by_version(session: Session, version: str) -> ApprovalPolicy | None:

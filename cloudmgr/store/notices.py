@@ -23,7 +23,7 @@ from cloudmgr.models import (
     RoleGrant,
     User,
 )
-from cloudmgr.store import paging
+from cloudmgr.store import inserts, paging
 from cloudmgr.store.db import is_sqlite
 
 NoticeRow = tuple[Notice, Happening]
@@ -42,7 +42,13 @@ def _insert_new(session: Session, table: Any, rows: Sequence[Mapping[str, Any]],
 
 
 def add_happening(session: Session, **values: Any) -> bool:
-    """Write what happened; False where the same event with the same `dedupe` was written before."""
+    """Write what happened; False where the same event with the same `dedupe` was written before.
+
+    Inside `inserts.together` it is written with the other new rows: there the caller knows that it never happened before.
+    """
+    if inserts.is_collecting(session):
+        inserts.add(session, Happening(**values))
+        return True
     row = {"id": new_id(), "created_at": clock.now(), **values}
     return _insert_new(session, Happening, [row], ("event", "dedupe")) == 1
 

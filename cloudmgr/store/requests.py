@@ -1,5 +1,6 @@
 """Reading and writing requests, their stages and their progress."""
 
+import functools
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +23,7 @@ from cloudmgr.models import (
     ResourceRequest,
     User,
 )
-from cloudmgr.store import paging, users
+from cloudmgr.store import inserts, paging, users
 from cloudmgr.store.db import is_sqlite
 
 WAITING = 200
@@ -38,9 +39,8 @@ def get(session: Session, request_id: uuid.UUID, *, lock: bool = False) -> Resou
 
 
 def add(session: Session, *rows: Any) -> None:
-    """Write new rows at once."""
-    session.add_all(rows)
-    session.flush()
+    """Write new rows at once, or with the others inside `inserts.together`."""
+    inserts.add(session, *rows)
 
 
 def owner_path(session: Session, request: ResourceRequest) -> str:
@@ -48,15 +48,21 @@ def owner_path(session: Session, request: ResourceRequest) -> str:
     return session.exec(select(Organization.path).where(Organization.id == request.organization_id)).one()
 
 
+@functools.cache
+def _take_number(dialect: str) -> Any:
+    insert = sqlite.insert(NumberSequence) if dialect == "sqlite" else postgresql.insert(NumberSequence)
+    count = sa.bindparam("count", type_=sa.Integer())
+    return (
+        insert.values(prefix=sa.bindparam("prefix"), day=sa.bindparam("day"), last=count)
+        .on_conflict_do_update(index_elements=["prefix", "day"], set_={"last": col(NumberSequence.last) + count})
+        .returning(col(NumberSequence.last))
+    )
+
+
 def next_number(session: Session, prefix: str, day: str, *, count: int = 1) -> int:
     """Take the next `count` numbers of a series and return the last; two transactions never get the same."""
-    insert = sqlite.insert(NumberSequence) if is_sqlite(session) else postgresql.insert(NumberSequence)
-    taken = session.execute(
-        insert.values(prefix=prefix, day=day, last=count)
-        .on_conflict_do_update(index_elements=["prefix", "day"], set_={"last": NumberSequence.last + count})
-        .returning(col(NumberSequence.last))
-        .execution_options(synchronize_session=False)
-    )
+    values = {"prefix": prefix, "day": day, "count": count}
+    taken = session.connection().execute(_take_number(session.get_bind().dialect.name), values)
     return int(taken.scalar_one())
 
 
@@ -71,6 +77,19 @@ def tell(
     data: dict[str, Any] | None = None,
 ) -> None:
     """Append one line of progress; the same `dedupe` is told once."""
+    if inserts.is_collecting(session):
+        inserts.add(
+            session,
+            RequestEvent(
+                request_id=request_id,
+                server_id=server_id,
+                kind=kind,
+                message=message.as_json(),
+                data=data or {},
+                dedupe=dedupe[:200],
+            ),
+        )
+        return
     insert = sqlite.insert(RequestEvent) if is_sqlite(session) else postgresql.insert(RequestEvent)
     session.execute(
         insert.values(

@@ -1,11 +1,12 @@
 """Requests: saved, submitted, changed, withdrawn; what each holds, numbers, records and refuses, on both databases."""
 
+import dataclasses
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import SQLModel, select
 
 import quotas
 from cloudmgr.domain import clock
@@ -51,7 +52,34 @@ def told(desk: Desk, event: str) -> AuditEvent:
     return desk.session.exec(select(AuditEvent).where(AuditEvent.event == event)).one()
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, SQLModel):
+        return type(value).__name__, value.model_dump()
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value
+
+
 class TestSubmit:
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"count": 3, "data_disk_gib": 100, "name": "b"},
+            {"emergency": True, "emergency_reason": "汛情"},
+            {"funding_source": "市级财政", "priority": "high"},
+        ],
+        ids=["three", "emergency", "money"],
+    )
+    def test_its_answer_is_what_reading_it_says(self, desk: Desk, changes: dict[str, Any]) -> None:
+        command = desk.world.command(**changes)
+        view = requests.submit_and_read(desk.session, desk.actor("requester"), command)
+        told = {field.name: _plain(getattr(view, field.name)) for field in dataclasses.fields(view)}
+        desk.session.flush()
+        desk.session.expunge_all()
+        read = requests.get_request(desk.session, desk.actor("requester"), view.request.id)
+        for name, value in told.items():
+            assert _plain(getattr(read, name)) == value, name
+
     def test_quota_is_held_at_every_level_and_nowhere_beside(self, desk: Desk) -> None:
         submit(desk, count=3, data_disk_gib=100)
         assert held(desk) == [(0, 3)] * 4
