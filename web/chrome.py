@@ -23,7 +23,7 @@ _MENU: Sequence[tuple[str, Sequence[tuple[str, str, str, tuple[Action, ...]]]]] 
             ("/", "home", N_("Home"), ()),
             ("/requests/new", "plus", N_("New request"), (Action.REQUEST_MAKE,)),
             ("/requests", "list", N_("Requests"), (Action.REQUEST_READ,)),
-            ("/approvals", "stamp", N_("Approvals"), (Action.REQUEST_DECIDE,)),
+            ("/approvals", "stamp", N_("Approvals"), (Action.REQUEST_DECIDE, Action.QUOTA_WRITE)),
             ("/approval-policy", "table", N_("Approval policy"), (Action.CATALOGUE_READ,)),
             ("/notices", "inbox", N_("Notices"), ()),
         ),

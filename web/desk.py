@@ -155,7 +155,7 @@ def command_of(adapter: TypeAdapter[Any], payload: Mapping[str, Any]) -> Any:
 def refused_form(language: str, problem: Problem, values: Mapping[str, str], shown: Iterable[str]) -> Form:
     """Return a form with a problem sorted onto its fields; the numbers of a quota refusal stand on top."""
     translate = translator(language)
-    form = Form(values)
+    form = Form(values, code=problem.code, extra=problem.extra)
     told = rendered(list(problem.errors), translate)
     form.take([(each.get("field"), str(each["message"])) for each in told if each.get("message")], shown)
     if not form.errors or form.summary:

@@ -10,6 +10,7 @@ DONE: Mapping[str, str] = {
     "freeze_lifted": N_("The change freeze is lifted."),
     "submitted": N_("Submitted. It is now waiting for approval."),
     "saved": N_("Saved."),
+    "waits": N_("Kept. It submits itself when the quota is granted."),
     "withdrawn": N_("Withdrawn; the quota it held is free again."),
     "retried": N_("What failed is being tried again."),
     "approved": N_("Approved; provisioning begins."),

@@ -45,6 +45,7 @@ from web.approval_labels import APPROVAL_WORDS
 from web.change_labels import CHANGE_STATES, CHANGES, FROZEN_BY
 from web.done_labels import DONE
 from web.event_labels import EVENTS
+from web.movement_labels import QUOTA_MOVEMENTS
 from web.notice_labels import CHANNELS, DELIVERY_CHANNELS, DELIVERY_STATES, NOTICE_ENUMS
 
 NOT_COLLECTED = N_("Not collected")
@@ -343,6 +344,7 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "is_xinchuang": N_("Xinchuang"),
         "environment": N_("environment"),
     },
+    "quota_movement": QUOTA_MOVEMENTS,
     "loan_state": {
         "offered": N_("waits for the other side"),
         "active": N_("lent"),

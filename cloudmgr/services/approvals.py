@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlmodel import Session
 
-import quotas
 from cloudmgr.adapters import queue
 from cloudmgr.domain import clock
 from cloudmgr.domain.access import Action, Actor
@@ -38,14 +37,6 @@ _TOLD = {
 }
 
 QueueRow = tuple[ResourceRequest, ApprovalStage, Project | None, Organization, User]
-
-
-@dataclass(frozen=True, slots=True)
-class Weighing:
-    """What an approver looks at: what the request takes beside what is there, level by level."""
-
-    usage: list[quotas.AccountUsage]
-    taken: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +214,3 @@ def list_decidable(session: Session, actor: Actor) -> list[QueueRow]:
     """Return what waits for this actor's decision, oldest first; their own requests are not among it."""
     grants = [(grant.role.value, grant.path, grant.for_user_id) for grant in actor.grants]
     return requests.waiting_for(session, grants=grants, decider_id=actor.user_id)
-
-
-def weigh(session: Session, actor: Actor, request_id: uuid.UUID) -> Weighing:
-    """Return the quota of every level beside what the request takes of it (already held since submission)."""
-    view = request_services.get_request(session, actor, request_id)
-    own = quotas.account_usage(session, request_services.account_of(view))
-    chain = [quotas.account_usage(session, account_id) for account_id, _ in own.ancestors]
-    return Weighing(usage=[*chain, own], taken=view.amounts)

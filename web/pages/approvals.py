@@ -12,7 +12,7 @@ from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import Decision, RequestPhase
 from cloudmgr.http.routes import page_router, rule
-from cloudmgr.services import approvals, request_changes, requests
+from cloudmgr.services import approvals, request_changes, requests, weighing
 from cloudmgr.services.request_changes import ProposeChange
 from cloudmgr.services.request_inputs import Decide
 from cloudmgr.services.working_calendar import calendar_of
@@ -20,7 +20,7 @@ from web.desk import Desk, DeskDep, FormDep, command, go, texts
 from web.forms import Form
 from web.presenters import requests as lines
 from web.presenters.deadlines import due
-from web.presenters.quota import Level, weighed
+from web.presenters.weighing import Scale, scale
 from web.request_payload import changed_body
 
 router = page_router()
@@ -30,10 +30,10 @@ _SHOWN = ("comment", "decision")
 _DONE: Mapping[str, str] = {"approve": "approved", "return": "returned", "reject": "rejected"}
 
 
-@router.get("/approvals", openapi_extra=rule(Action.REQUEST_DECIDE))
+@router.get("/approvals", openapi_extra=rule(Action.REQUEST_READ))
 def show_queue(desk: DeskDep) -> Response:
-    """List what waits for the reader's decision, the oldest first."""
-    access.require(desk.actor, Action.REQUEST_DECIDE)
+    """List what waits for the reader's decision, the oldest first: by role, as a person named, or as quota administrator."""
+    access.require(desk.actor, Action.REQUEST_READ)
     rows = approvals.list_decidable(desk.session, desk.actor)
     calendar = calendar_of(desk.session)
     shown = [
@@ -43,10 +43,10 @@ def show_queue(desk: DeskDep) -> Response:
     return desk.page("pages/approvals.html", lines=shown, first="", next="")
 
 
-@router.get("/approvals/{request_id}", openapi_extra=rule(Action.REQUEST_DECIDE))
+@router.get("/approvals/{request_id}", openapi_extra=rule(Action.REQUEST_READ))
 def show(desk: DeskDep, request_id: uuid.UUID) -> Response:
     """Show one request to decide on."""
-    access.require(desk.actor, Action.REQUEST_DECIDE)
+    access.require(desk.actor, Action.REQUEST_READ)
     return _Sheet(desk, request_id).page(Form({"comment": desk.words.translate(AGREED)}), 200)
 
 
@@ -104,10 +104,9 @@ class _Sheet:
             may_read_personal=desk.may(Action.PERSONAL_READ, view.organization.path),
             calendar=calendar_of(desk.session),
         )
-        self._levels: list[Level] = []
-        if view.request.kind == "create" and desk.may(Action.QUOTA_READ, view.organization.path):
-            weighing = approvals.weigh(desk.session, desk.actor, request_id)
-            self._levels = weighed(weighing.usage, weighing.taken)
+        self._scale: Scale | None = None
+        if desk.may(Action.QUOTA_READ, view.organization.path):
+            self._scale = scale(desk.words, weighing.weigh(desk.session, desk.actor, request_id))
         queue = approvals.list_decidable(desk.session, desk.actor)
         self._may_decide = any(row[0].id == request_id for row in queue)
         self._proposal = (
@@ -126,7 +125,7 @@ class _Sheet:
             status,
             view=self._view,
             form=form,
-            levels=self._levels,
+            scale=self._scale,
             may={"decide": self._may_decide},
             proposal=self._proposal,
             why_not=self._desk.words.translate(own if self._is_own else other),

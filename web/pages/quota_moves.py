@@ -21,8 +21,9 @@ from cloudmgr.services.quota_plans import MOST_TOLD, PlanOptions, PlanReport
 from cloudmgr.services.quotas import AccountView
 from web import formats
 from web.desk import Desk, DeskDep, FormDep, command, go, texts
-from web.forms import Form, whole
+from web.forms import Form
 from web.presenters.quota import in_order
+from web.quota_amounts import in_gib
 
 router = page_router()
 
@@ -92,7 +93,7 @@ def transfer(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
     amounts: dict[str, Any] = {}
     for line in range(_LINES):
         if (key := values.get(f"key.{line}", "").strip()) and (typed := values.get(f"amount.{line}", "").strip()):
-            amounts[key] = whole(typed)
+            amounts[key] = in_gib(key, typed)
 
     def act() -> None:
         taker = _code(desk, values, "to")

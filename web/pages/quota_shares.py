@@ -12,16 +12,21 @@ from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.http.routes import page_router, rule
-from cloudmgr.services import quota_loans, quota_shares, quotas
+from cloudmgr.services import organizations, quota_loans, quota_shares, quotas
+from cloudmgr.services.organizations import OrganizationFilter
 from cloudmgr.services.quota_loans import DecideLoan, LoanView, OfferLoan
 from cloudmgr.services.quota_shares import SetGuarantees, SetTarget
 from cloudmgr.services.quotas import AccountView, SetLimits
 from web import formats
 from web.desk import Desk, DeskDep, FormDep, command, go, texts
-from web.forms import Form, whole
+from web.forms import Form
+from web.labels import VOCABULARIES
+from web.presenters.quota import in_order
+from web.quota_amounts import in_gib, key_choices
 
 router = page_router()
 
+_MOST = 200
 _LOAN_FIELDS = ("lender", "borrower", "key", "amount", "until", "reason", "basis_no")
 
 
@@ -40,7 +45,7 @@ def offer(desk: DeskDep, sent: FormDep) -> Response:
     values = texts(sent)
     draw = _loans(desk)
     payload: dict[str, Any] = {
-        "amounts": {values.get("key", "").strip(): whole(values.get("amount", ""))},
+        "amounts": {(key := values.get("key", "").strip()): in_gib(key, values.get("amount", ""))},
         "until": values.get("until", ""),
         "reason": values.get("reason", ""),
     }
@@ -92,7 +97,8 @@ def set_share(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
     common: dict[str, Any] = {"reason": values.get("reason", "")}
     if values.get("basis_no", "").strip():
         common["basis_no"] = values["basis_no"]
-    key, amount = values.get("key", "").strip(), whole(values.get("amount", ""))
+    key = values.get("key", "").strip()
+    amount = in_gib(key, values.get("amount", ""))
     desk.on_refusal(draw, values, shown)
     try:
         match values.get("what"):
@@ -173,7 +179,9 @@ def shares_of(desk: Desk, view: AccountView) -> dict[str, Any]:
 
 
 def notes_of(desk: Desk, view: AccountView) -> list[tuple[str, str]]:
-    """Return what a row of the tree says beside its bars (text, tone): crossed thresholds, and how long something is held."""
+    """Return what a row of the tree says beside its bars (text, tone): crossed thresholds, guarantees,
+    loans, and how long something is held.
+    """
     highest: dict[str, int] = {}
     for each in view.warnings:
         highest[each.key] = max(each.threshold_pct, highest.get(each.key, 0))
@@ -181,6 +189,19 @@ def notes_of(desk: Desk, view: AccountView) -> list[tuple[str, str]]:
         (f"{desk.words.key_label(key)} ≥ {pct} %", "bad" if pct >= _FULL_PCT else "warn")
         for key, pct in highest.items()
     ]
+    for template, amounts in (
+        (N_("{key}: {amount} guaranteed"), view.usage.guaranteed),
+        (N_("{key}: {amount} borrowed"), view.usage.borrowed),
+    ):
+        notes += [
+            (
+                desk.words.translate(template, key=desk.words.key_label(key), amount=formats.amount(amounts[key], key)),
+                "info",
+            )
+            for key in in_order(amounts)
+        ]
+    if view.usage.is_closed:
+        notes.append((desk.words.translate(N_("closed")), "warn"))
     if view.held_days:
         notes.append((desk.words.translate(N_("held for {days} days"), days=view.held_days), "neutral"))
     return notes
@@ -205,6 +226,10 @@ def _share_page(desk: Desk, account_id: uuid.UUID, form: Form, status: int) -> R
         kinds=kinds,
         form=form,
         may_set=view.may_set,
+        keys=[
+            *key_choices(desk.words),
+            *((name, desk.words.label("quota_target", name)) for name in VOCABULARIES["quota_target"]),
+        ],
     )
 
 
@@ -215,11 +240,19 @@ def _loans(desk: Desk) -> Callable[[Form, int], Response]:
             status,
             rows=[_loan_line(view) for view in quota_loans.list_loans(desk.session, desk.actor)],
             form=form,
+            keys=key_choices(desk.words),
+            organizations=_organizations(desk),
             may_offer=desk.may(Action.QUOTA_SPLIT) or desk.may(Action.QUOTA_WRITE),
             crumbs=[(desk.words.translate(N_("Quotas")), "/quotas")],
         )
 
     return draw
+
+
+def _organizations(desk: Desk) -> list[tuple[str, str]]:
+    """Return the codes to choose from: of what the reader sees. Others may be written."""
+    rows, _ = organizations.list_organizations(desk.session, desk.actor, OrganizationFilter(), limit=_MOST, cursor=None)
+    return [(view.organization.code, view.organization.name) for view in rows]
 
 
 def _loan_line(view: LoanView) -> Mapping[str, Any]:
@@ -233,9 +266,11 @@ def _loan_line(view: LoanView) -> Mapping[str, Any]:
         "days_left": view.days_left,
         "amounts": [
             (key, formats.amount(held.amount, key), formats.amount(held.owed, key) if held.owed else "")
-            for key, held in loan.amounts.items()
+            for key in in_order(loan.amounts)
+            for held in [loan.amounts[key]]
         ],
         "reason": loan.reason,
+        "basis_no": loan.basis_no or "",
         "may_accept": view.may_accept,
         "may_cancel": view.may_cancel,
         "may_return": view.may_return,

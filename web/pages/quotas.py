@@ -12,17 +12,18 @@ from cloudmgr.domain.access import Action
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
-from cloudmgr.domain.units import MIB_PER_GIB
 from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import quotas
-from cloudmgr.services.quotas import AccountView, Over, SetLimits, WhatIf
+from cloudmgr.services.quotas import AccountView, SetLimits, WhatIf
 from web import formats
 from web.desk import Desk, DeskDep, FormDep, command, go, texts
-from web.forms import Form, whole
+from web.forms import Form
 from web.lists import filters_of
 from web.pages.quota_proofs import published
 from web.pages.quota_shares import notes_of, shares_of
+from web.presenters.consequences import consequence
 from web.presenters.quota import Bar, bars, in_order, ratio_pct
+from web.quota_amounts import factor, key_choices, typed_amount, unit
 
 router = page_router()
 
@@ -98,14 +99,11 @@ def set_limits(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
     sheet = _Sheet(desk, view)
     limits: dict[str, int | str | None] = {}
     for key in sheet.keys:
-        typed = values.get(f"limits.{key}", "").strip()
-        given = whole(typed) if typed else None
-        if isinstance(given, int):
-            given *= sheet.factor(key)
+        given = typed_amount(values.get(f"limits.{key}", ""), sheet.factor(key))
         if given != view.usage.limits.get(key):
             limits[key] = given
     if new_key := values.get("new_key", "").strip():
-        limits[new_key] = whole(values.get("new_limit", "")) if values.get("new_limit", "").strip() else None
+        limits[new_key] = typed_amount(values.get("new_limit", ""), sheet.factor(new_key))
     payload = {"limits": limits, "reason": values.get("reason", "") or ("-" if values.get("what_if") else "")}
     if values.get("basis_no", "").strip():
         payload["basis_no"] = values["basis_no"]
@@ -120,7 +118,7 @@ def set_limits(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
     desk.on_refusal(sheet.page, values, shown)
     if values.get("what_if"):
         found = quotas.what_if(desk.session, desk.actor, WhatIf(account=account_id, limits=wanted.limits))
-        sheet.tried = [_consequence(desk, each) for each in found] or [
+        sheet.tried = [consequence(desk.words, each) for each in found] or [
             desk.words.translate(N_("Nobody would be over."))
         ]
         return sheet.page(Form(values), 200)
@@ -154,9 +152,8 @@ class _Sheet:
         ]
 
     def factor(self, key: str) -> int:
-        """Return how many units of the ledger one unit of the form is: memory is typed in GiB where it is whole GiB."""
-        is_memory = key.partition("{")[0] == "memory_mib"
-        return MIB_PER_GIB if is_memory and not (self._view.usage.limits.get(key) or 0) % MIB_PER_GIB else 1
+        """Return how many units of the ledger one unit of the form is."""
+        return factor(key, self._view.usage.limits.get(key))
 
     def page(self, form: Form, status: int) -> Response:
         """Draw it."""
@@ -171,16 +168,13 @@ class _Sheet:
             room=self._room,
             tried=self.tried,
             shares=shares_of(self._desk, self._view),
-            keys=[(key, self._unit(key)) for key in self.keys],
+            keys=[(key, unit(key, self.factor(key))) for key in self.keys],
             may_set=self._view.may_set,
+            offered=key_choices(self._desk.words),
+            may_ask=self._desk.may(Action.REQUEST_MAKE) and not self._view.usage.is_closed,
+            has_history=self._desk.may(Action.QUOTA_READ, self._view.path),
             form=form,
         )
-
-    def _unit(self, key: str) -> str:
-        resource = key.partition("{")[0]
-        if resource == "memory_mib":
-            return " (GiB)" if self.factor(key) > 1 else " (MiB)"
-        return " (GiB)" if resource == "disk_gib" else ""
 
 
 def _start(desk: Desk, root: uuid.UUID | None) -> tuple[uuid.UUID | None, int]:
@@ -207,27 +201,6 @@ def _row(desk: Desk, view: AccountView, shallowest: int) -> TreeRow:
         bars=[bar if (bar := shown.get(key)) and (bar.limit is not None or bar.taken) else None for key in _COLUMNS],
         ratios=[ratio_pct(usage.limits.get(key), usage.children_limit_sum.get(key)) for key in _COLUMNS],
         notes=notes_of(desk, view),
-    )
-
-
-_CONSEQUENCES = {
-    "use_above": N_("{account}: {amount} {key} are in use, {over} more than {limit}; every growth is refused."),
-    "children_above": N_("{account}: {amount} {key} are allotted below, {over} more than {limit}."),
-    "promised_above": N_("{account}: {amount} {key} would be allotted below, {over} more than its {limit}."),
-    "room_missing": N_(
-        "{account}: {amount} {key} could be asked for, and {limit} are left here; {over} would be refused."
-    ),
-}
-
-
-def _consequence(desk: Desk, found: Over) -> str:
-    return desk.words.translate(
-        _CONSEQUENCES[found.consequence.value],
-        account=found.name,
-        key=desk.words.key_label(found.key),
-        limit=formats.amount(found.limit, found.key),
-        amount=formats.amount(found.amount, found.key),
-        over=formats.amount(found.over, found.key),
     )
 
 

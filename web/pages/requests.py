@@ -11,7 +11,7 @@ from cloudmgr.domain.access import Action
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
-from cloudmgr.domain.phases import EDITABLE_REQUESTS, REQUEST_MOVES, RequestPhase
+from cloudmgr.domain.phases import EDITABLE_REQUESTS, REQUEST_MOVES, RequestKind, RequestPhase
 from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import approvals, deadlines, remarks, request_changes, requests, servers
 from cloudmgr.services.request_clones import CLONABLE
@@ -27,6 +27,8 @@ from web.presenters.deadlines import Due, due, shown_in_list
 
 router = page_router()
 
+_EDITABLE = frozenset({RequestKind.CREATE, RequestKind.QUOTA_CHANGE})
+"""Kinds with a form in which a draft or a returned one is corrected; others are made anew from the server's page."""
 _RETRIABLE = frozenset({RequestPhase.FAILED, RequestPhase.PARTLY_FULFILLED})
 
 
@@ -192,13 +194,9 @@ def _may(desk: Desk, view: RequestView) -> dict[str, bool]:
     phase = RequestPhase(view.request.phase)
     own = view.request.requester_id == desk.actor.user_id and desk.may(Action.REQUEST_MAKE, view.organization.path)
     power = desk.may(Action.SERVER_POWER, view.organization.path)
-    queue = (
-        approvals.list_decidable(desk.session, desk.actor)
-        if desk.may(Action.REQUEST_DECIDE, view.organization.path)
-        else []
-    )
+    queue = approvals.list_decidable(desk.session, desk.actor) if any(s.state == "open" for s in view.stages) else []
     return {
-        "edit": own and phase in EDITABLE_REQUESTS and view.request.kind == "create",
+        "edit": own and phase in EDITABLE_REQUESTS and view.request.kind in _EDITABLE,
         "submit": own and phase is RequestPhase.DRAFT,
         "withdraw": own and RequestPhase.WITHDRAWN in REQUEST_MOVES[phase],
         "urge": own and any(stage.state == "open" for stage in view.stages),

@@ -7,6 +7,7 @@ from datetime import datetime
 from cloudmgr.domain import clock
 from cloudmgr.domain.deadlines import Punctuality, left, punctuality
 from cloudmgr.domain.messages import N_
+from cloudmgr.domain.phases import RequestPhase
 from cloudmgr.domain.working_days import WorkingCalendar
 from cloudmgr.services.change_freezes import FreezeView
 from cloudmgr.services.requests import RequestView
@@ -60,6 +61,9 @@ def standing(words: Words, view: RequestView) -> list[tuple[str, str, str]]:
         text, tone = _ORDERS["late" if order.state == "open" and order.flagged_at else order.state]
         address = f"/requests/{order.proposal_id}" if order.proposal_id else ""
         said.append((words.translate(text, by=by, reason=reason), tone, address))
+    if view.request.after_id is not None and view.request.phase == RequestPhase.DRAFT:
+        text = N_("Waits for a request for quota and is submitted by itself when that is granted.")
+        said.append((words.translate(text), "info", f"/requests/{view.request.after_id}"))
     if view.held_by is not None:
         text = N_("Waits for the end of the change freeze at {end} ({reason}); it then begins by itself.")
         said.append(

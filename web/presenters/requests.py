@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from cloudmgr.domain.messages import N_
-from cloudmgr.domain.phases import RequestPhase, ServerPhase
+from cloudmgr.domain.phases import RequestKind, RequestPhase, ServerPhase
 from cloudmgr.domain.working_days import WorkingCalendar
 from cloudmgr.models import RequestEvent
 from cloudmgr.services.requests import RequestRow, RequestView
@@ -125,6 +125,11 @@ class RequestPage:
     """What is changed of things that stand, a line each."""
     standing: list[tuple[str, str, str]]
     """What is special about it now: sentence, tone, address."""
+
+    @property
+    def names_servers(self) -> bool:
+        """Whether it is about servers at all; a request for quota is not."""
+        return self.kind != RequestKind.QUOTA_CHANGE
 
 
 def line(row: RequestRow, *, address: str | None = None, due: Due | None = None) -> RequestLine:
