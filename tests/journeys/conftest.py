@@ -42,7 +42,8 @@ def cities(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
                     connection.exec_driver_sql(f"CREATE DATABASE {name}")
                 url = server.set(database=name).render_as_string(hide_password=False)
             with clock.stepped(offices.OPENING):
-                made[dialect] = prepare(tmp_path_factory.mktemp("office") / "city", url)
+                home = tmp_path_factory.mktemp("office") / "city"
+                made[dialect] = prepare(home, url, backends=offices.clouds())
                 offices.people(made[dialect])
             made[dialect].engine.dispose()
         return made[dialect]
@@ -50,7 +51,14 @@ def cities(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     return get
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Play a file's stories on SQLite, and on what its `DATABASES` names besides."""
+    if "office" in metafunc.fixturenames:
+        databases = getattr(metafunc.module, "DATABASES", ("sqlite",))
+        metafunc.parametrize("office", databases, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def office(
     request: pytest.FixtureRequest,
     cities: Callable[[str], World],

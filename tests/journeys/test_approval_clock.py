@@ -5,6 +5,7 @@ import pytest
 from tests.journeys.office import Office
 
 pytestmark = pytest.mark.xdist_group("live")
+DATABASES = ("sqlite", "postgresql")
 
 SLOW = """
 version = "test/slow"
