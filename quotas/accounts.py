@@ -1,5 +1,6 @@
 """The tree of accounts: making, naming, walking and locking it. Holds no amounts."""
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
@@ -18,6 +19,8 @@ MAX_DEPTH = 16
 
 _SOME = 500
 """Codes in one statement."""
+
+_GENERATION_BITS = 62
 
 ACCOUNTS = AccountRow.__table__  # type: ignore[attr-defined]
 RESERVATIONS = ReservationRow.__table__  # type: ignore[attr-defined]
@@ -148,10 +151,25 @@ def chain_of(account_id: sa.ColumnElement[UUID]) -> sa.CTE:
 def lock_tree(session: Session, account_id: UUID) -> None:
     """Wait for every other movement in this account's tree, and keep out new ones until the transaction ends.
 
+    For whoever changes what charges depend on: accounts, limits, guarantees, loans. Gives the tree a new generation, so
+    that nobody relies on what they remember of it. The generation is drawn, not counted: one that was rolled back never
+    comes again.
+
     One row a tree, its root's, is the lock, so two movements of one tree can never wait for each other. It is an UPDATE
     and not a SELECT … FOR UPDATE for two reasons: on SQLite a transaction becomes IMMEDIATE at its first write, and a
     PostgreSQL transaction that reads from an older snapshot (REPEATABLE READ and above) fails here instead of deciding
     on old balances. What is read after it, in a new statement, is what the last holder committed.
+
+    Raises:
+        NotFound: no such account.
+    """
+    changing = {"locked_account": account_id, "drawn": secrets.randbits(_GENERATION_BITS)}
+    if session.connection().execute(_LOCK_AND_CHANGE, changing).rowcount != 1:
+        raise no_such_account(account_id)
+
+
+def lock_for_charges(session: Session, account_id: UUID) -> None:
+    """Lock as `lock_tree` does, for whoever only charges or gives back: the tree keeps its generation.
 
     Raises:
         NotFound: no such account.
@@ -161,7 +179,7 @@ def lock_tree(session: Session, account_id: UUID) -> None:
 
 
 def lock_tree_of_reservation(session: Session, reservation_id: UUID) -> bool:
-    """Lock as `lock_tree` does, by reservation; False when there is no such reservation."""
+    """Lock as `lock_for_charges` does, by reservation; False when there is no such reservation."""
     return session.connection().execute(_LOCK_BY_RESERVATION, {"locked_reservation": reservation_id}).rowcount == 1
 
 
@@ -188,17 +206,19 @@ def no_such_account(account_id: UUID) -> NotFound:
 
 _SHOWN = (ACCOUNTS.c.id, ACCOUNTS.c.parent_id, ACCOUNTS.c.code, ACCOUNTS.c.name)
 _member = ACCOUNTS.alias("member")
-_raise_generation = sa.update(ACCOUNTS).values(generation=ACCOUNTS.c.generation + 1)
-_LOCK = _raise_generation.where(
-    ACCOUNTS.c.id
-    == sa.select(_member.c.root_id)
+_root_of_account = (
+    sa.select(_member.c.root_id)
     .where(_member.c.id == sa.bindparam("locked_account", type_=sa.Uuid()))
     .scalar_subquery()
 )
-_LOCK_BY_RESERVATION = _raise_generation.where(
-    ACCOUNTS.c.id
-    == sa.select(_member.c.root_id)
+_root_of_reservation = (
+    sa.select(_member.c.root_id)
     .join(RESERVATIONS, RESERVATIONS.c.account_id == _member.c.id)
     .where(RESERVATIONS.c.id == sa.bindparam("locked_reservation", type_=sa.Uuid()))
     .scalar_subquery()
 )
+_change = sa.update(ACCOUNTS).values(generation=sa.bindparam("drawn", type_=sa.BigInteger()))
+_keep = sa.update(ACCOUNTS).values(generation=ACCOUNTS.c.generation)
+_LOCK_AND_CHANGE = _change.where(ACCOUNTS.c.id == _root_of_account)
+_LOCK = _keep.where(ACCOUNTS.c.id == _root_of_account)
+_LOCK_BY_RESERVATION = _keep.where(ACCOUNTS.c.id == _root_of_reservation)

@@ -16,7 +16,8 @@ from sqlmodel import Session
 from cloudmgr.domain.errors import Conflict, InvalidInput, NotFound
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_
-from quotas.accounts import lock_tree, lock_tree_of_reservation, require_open
+from quotas import quick
+from quotas.accounts import lock_for_charges, lock_tree_of_reservation, require_open
 from quotas.admission import Charge, Level, bindings, charged, totals
 from quotas.books import ENTRIES, read_levels, write_movement
 from quotas.holdings import (
@@ -36,6 +37,7 @@ from quotas.holdings import (
 from quotas.keys import PLACEMENT_DIMENSIONS, Key, normalise_dims
 from quotas.outlasting import LoanEndsFirst, outlived
 from quotas.parts import Part, checked, checked_amounts, fingerprint
+from quotas.quick_postgresql import claim
 from quotas.refusals import Binding, QuotaExceeded
 
 _HOLDING = (PartState.PENDING, PartState.POSTED)
@@ -62,7 +64,18 @@ def reserve(
     """
     wanted = checked(parts)
     asked = fingerprint(account_id, wanted)
-    lock_tree(session, account_id)
+    if quick.admit(
+        session,
+        reservation_id=reservation_id,
+        account_id=account_id,
+        parts=wanted,
+        reason=reason,
+        fingerprint=asked,
+        until=until,
+    ):
+        return
+    claim(session.connection(), reservation_id)
+    lock_for_charges(session, account_id)
     existing = read_fingerprint(session, reservation_id)
     if existing == asked:
         return
@@ -74,7 +87,9 @@ def reserve(
     require_open(levels[-1])
     held = [HeldPart(part.part_id, PartState.PENDING, part.amounts, part.dims, top=part.top) for part in wanted]
     charges = [charge for part in held for charge in _difference(levels, None, part)]
-    _admit(levels, charges)
+    if binding := _passed(levels, charges):
+        quick.was_refused(session, account_id)
+        raise QuotaExceeded(binding)
     if until is not None and (found := outlived(session, levels, _growth(charges), until)):
         raise LoanEndsFirst(found)
     write_movement(
@@ -87,6 +102,7 @@ def reserve(
         along=insertion(session.connection().dialect.name),
         parameters=insertion_parameters(reservation_id, account_id, held, reason=reason, fingerprint=asked),
     )
+    quick.remember(session, account_id)
 
 
 def adopt(
@@ -111,7 +127,7 @@ def adopt(
     """
     wanted = checked(parts)
     asked = fingerprint(account_id, wanted)
-    lock_tree(session, account_id)
+    lock_for_charges(session, account_id)
     existing = read_fingerprint(session, reservation_id)
     if existing == asked:
         return []

@@ -51,7 +51,10 @@ class _Dimensions(SQLModel):
 
 
 class AccountRow(SQLModel, table=True):
-    """Node of the quota tree. Every movement in a tree first raises its root's `generation`: that is the tree's lock."""
+    """Node of the quota tree. Every movement in a tree first locks its root's row: that is the tree's lock.
+
+    A root's `generation` becomes another whenever something changes that charges depend on (accounts, limits, loans).
+    """
 
     __tablename__ = "quota_accounts"
     __table_args__ = (sa.CheckConstraint("(parent_id IS NULL) = (root_id = id)", name="root_has_no_parent"),)
@@ -174,7 +177,9 @@ class PartAmountRow(SQLModel, table=True):
 
 
 class EntryRow(SQLModel, table=True):
-    """One change of one balance. Rows of one tree are numbered in the order they took effect; nothing rewrites them.
+    """One change of one balance; nothing rewrites it. Decisions on limits are numbered in the order they took effect.
+
+    Charges that run at the same time may be numbered in another order than they were made in.
 
     No foreign keys: an entry must be writable fast under the tree's lock, and the prover finds an orphan.
     """

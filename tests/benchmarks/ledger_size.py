@@ -24,7 +24,7 @@ from quotas import Part, reserve, set_limits, verify
 from quotas.accounts import ACCOUNTS, RESERVATIONS
 from quotas.books import BALANCES, ENTRIES
 from quotas.holdings import PART_AMOUNTS, PARTS
-from tests.benchmarks.quota_admission import AMOUNTS, DIMS
+from tests.benchmarks.ledger import AMOUNTS, DIMS
 from tests.quotas.conftest import prepared_engine
 
 DISTRICTS, BUREAUS = 20, 380
