@@ -79,7 +79,8 @@ def load(session: Session, actor: Actor, content: bytes, options: PlanOptions) -
         InvalidInput: the sheet cannot be read, or has columns that are not known.
         Forbidden: no right to set any limits.
     """
-    access.require(actor, Action.QUOTA_READ)
+    if not actor.may(Action.QUOTA_SPLIT):
+        access.require(actor, Action.QUOTA_WRITE)
     sheet = understood(read_lines(content))
     if not sheet.rows:
         raise InvalidInput(N_("The sheet has no rows."), field="rows")

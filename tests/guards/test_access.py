@@ -54,6 +54,12 @@ ANY_OF: Mapping[tuple[str, str], frozenset[Action]] = {
     ("DELETE", "/api/v1/quotas/{account}/terms/{term}"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
     ("POST", "/api/v1/quotas/loans"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
     ("PATCH", "/api/v1/quotas/{account}"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
+    ("POST", "/api/v1/quotas/transfers"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
+    ("POST", "/api/v1/quotas/moves"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
+    ("POST", "/api/v1/quotas/merges"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
+    ("POST", "/api/v1/quotas/{account}/closure"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
+    ("POST", "/api/v1/quotas/{account}/reopening"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
+    ("POST", "/api/v1/quotas/plans"): frozenset({Action.QUOTA_SPLIT, Action.QUOTA_WRITE}),
     ("POST", "/api/v1/projects/{project_id}/ssh-keys"): frozenset({Action.REQUEST_MAKE, Action.ORGANIZATION_WRITE}),
     ("DELETE", "/api/v1/projects/{project_id}/ssh-keys/{key_id}"): frozenset(
         {Action.REQUEST_MAKE, Action.ORGANIZATION_WRITE}
@@ -82,9 +88,15 @@ STREAMS = {"/api/v1/requests/{request_id}/events", "/requests/{request_id}/event
 UNAUDITED = {("POST", "/api/v1/plans"), ("POST", "/api/v1/quotas/what-if")}
 """Changes nothing."""
 
-FORMS = {("POST", "/api/v1/requests/{request_id}/attachments")}
 FILE = {"file": ("说明.txt", b"guard")}
-"""Of routes that take a form and no JSON."""
+PLAN = "账户编码,负载均衡（个）\n{code},8\n"
+"""Of the routes that take a form and no JSON."""
+
+INSTEAD: Mapping[tuple[str, str], str] = {
+    ("POST", "/api/v1/quotas/{account}/closure"): "idle_account",
+    ("POST", "/api/v1/quotas/{account}/reopening"): "closed_account",
+}
+"""Where the account of the guard's city is not in the state the route needs: which one is."""
 
 
 class Place:
@@ -238,10 +250,16 @@ class Place:
 
     def _lend(self) -> None:
         """Let two information systems of one bureau have quota that is limited, guaranteed above, lent, and for a time."""
-        other = {"organization": self.ids["organization_id"], "name": "另一系统", "mlps_level": "二级"}
-        made = self.client(Role.SYSTEM_ADMIN).post("/api/v1/projects", json=other)
-        self.ids["other_account"] = made.json()["account"]
+        registrar = self.client(Role.SYSTEM_ADMIN)
+        for name, title in (("other_account", "另一系统"), ("idle_account", "空系统"), ("closed_account", "停用系统")):
+            project = {"organization": self.ids["organization_id"], "name": title, "mlps_level": "二级"}
+            self.ids[name] = registrar.post("/api/v1/projects", json=project).json()["account"]
+        bureau = {"code": "430102-y", "name": "另一单位", "parent": str(self.world.furong.id)}
+        self.ids["other_bureau"] = registrar.post("/api/v1/organizations", json=bureau).json()["account"]
+        self.ids["bureau"] = str(self.world.minzheng.account_id)
         admin = self.client(Role.QUOTA_ADMIN)
+        closing = f"/api/v1/quotas/{self.ids['closed_account']}/closure"
+        assert admin.post(closing, json={"reason": "停用"}).status_code == 200
         chain = [str(place.account_id) for place in (self.world.root, self.world.furong, self.world.minzheng)]
         for account in (*chain, self.ids["account"], self.ids["other_account"]):
             path = f"/api/v1/quotas/{account}"
@@ -253,6 +271,7 @@ class Place:
         shown = admin.patch(f"/api/v1/quotas/{self.ids['account']}", json=later)
         assert shown.status_code == 200, shown.text
         self.ids["term"] = admin.get(f"/api/v1/quotas/{self.ids['account']}").json()["terms"][0]["id"]
+        self.ids["code"] = admin.get(f"/api/v1/quotas/{self.ids['account']}").json()["code"]
         loan = self.body("POST", "/api/v1/quotas/loans")
         self.ids["loan"] = self._made(Role.DISTRICT_ADMIN, "/api/v1/quotas/loans", loan)
 
@@ -285,14 +304,21 @@ class Place:
         return [self._filled(item) for item in value] if isinstance(value, list) else value
 
     def sent(self, method: str, path: str) -> dict[str, Any]:
-        if (method, path) in FORMS:
+        if path.endswith("/attachments") and method == "POST":
             return {"files": FILE}
+        if path.endswith("/quotas/plans"):
+            sheet = PLAN.format(code=self.ids["code"]).encode()
+            return {"files": {"file": ("配额.csv", sheet, "text/csv")}, "params": {"reason": "测试"}}
         body = None if method in READS else self.body(method, path)
         return {} if body is None else {"json": body}
 
     def call(self, method: str, path: str, role: Role | None) -> Any:
         sent = self.sent(method, path)
-        return self.client(role).request(method, path.format(**self.ids), **sent)
+        return self.client(role).request(method, self.path(method, path), **sent)
+
+    def path(self, method: str, path: str) -> str:
+        other = INSTEAD.get((method, path))
+        return path.format(**self.ids | ({"account": self.ids[other]} if other else {}))
 
     def audited(self, **equal: Any) -> int:
         with new_session(self.app.state.engine) as session:
@@ -379,7 +405,7 @@ def test_another_districts_objects_do_not_exist(place: Place, method: str, path:
         session.commit()
     client = TestClient(place.app, headers={"Authorization": f"Bearer {token}"}, raise_server_exceptions=False)
     sent = place.sent(method, path)
-    theirs = client.request(method, path.format(**place.ids), **sent)
+    theirs = client.request(method, place.path(method, path), **sent)
     nothing = dict.fromkeys(place.ids, str(support.unknown_id()))
     absent = client.request(method, path.format(**nothing), **sent)
     assert theirs.status_code == 404, theirs.text
