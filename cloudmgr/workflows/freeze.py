@@ -1,4 +1,7 @@
-"""冻结、解冻: one server is switched off and kept, or runs again. It is frozen when its cloud shows it stopped, not before."""
+"""冻结、解冻: one server is switched off and kept, or is again as it was. It is frozen when its cloud shows it stopped, not before.
+
+What its owner had switched off before stays off afterwards: each freeze notes what it found.
+"""
 
 from typing import Any
 
@@ -6,17 +9,18 @@ from dbos import DBOS
 from sqlmodel import Session
 
 from cloudmgr.domain import clock
+from cloudmgr.domain.drift import SETTLING
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase
-from cloudmgr.domain.server_changes import FrozenBy
+from cloudmgr.domain.server_changes import ChangeState, FrozenBy
 from cloudmgr.models import Server, ServerChange
 from cloudmgr.services import leases
-from cloudmgr.services.request_kinds.freeze import is_over
+from cloudmgr.services.request_kinds.freeze import POWER, is_over, last_freeze, power_before
 from cloudmgr.store import servers
 from cloudmgr.workflows import restore, server_changes
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.outcomes import Outcome
-from cloudmgr.workflows.steps import write
+from cloudmgr.workflows.steps import call, write
 
 
 @DBOS.workflow(name="freeze_server", max_recovery_attempts=1000)
@@ -25,25 +29,29 @@ def freeze_server(change_id: str, number: int) -> bool:
     goal = server_changes.begun("freeze_begin", begin_freezing, change_id, number)
     if goal is None:
         return False
-    seen: Outcome = {"ok": True, "result": None}
+    found: Outcome = {"ok": True, "result": None}
+    seen = found
     if goal["backend"] is not None:
+        found = call("freeze_look", restore.look, goal["backend"], goal["ref"])
         seen = restore.bring(goal, "stop", lambda told: told["power"] == "stopped", "freeze")
-    write("frozen", frozen, change_id, number, seen)
+    write("frozen", frozen, change_id, number, found, seen)
     return bool(seen["ok"])
 
 
 @DBOS.workflow(name="unfreeze_server", max_recovery_attempts=1000)
 def unfreeze_server(change_id: str, number: int) -> bool:
-    """Let a frozen server run again; False when its cloud does not show it running, and then it stays frozen."""
+    """Let a frozen server be as it was before; False when its cloud does not show that, and then it stays frozen."""
     goal = server_changes.begun("unfreeze_begin", begin_unfreezing, change_id, number)
     return False if goal is None else thaw(goal, change_id, number)
 
 
 def thaw(goal: dict[str, Any], change_id: str, number: int) -> bool:
-    """Start a server inside a workflow, and note that it is frozen no more."""
+    """Start a server inside a workflow unless it was off before, and note that it is frozen no more."""
     seen: Outcome = {"ok": True, "result": None}
+    power = goal["power"]
     if goal["backend"] is not None:
-        seen = restore.bring(goal, "start", lambda told: told["power"] == "running", "unfreeze")
+        action = "start" if power == "running" else "stop"
+        seen = restore.bring(goal, action, lambda told: told["power"] == power, "unfreeze")
     write("unfrozen", unfrozen, change_id, number, seen)
     return bool(seen["ok"])
 
@@ -62,16 +70,39 @@ def begin_freezing(session: Session, change_id: str, number: int) -> dict[str, A
         message = Message(N_("{name} is frozen already."), {"name": server.name})
         server_changes.done(session, change, server, number, message)
         return None
-    change.before = {"intended_power": server.intended_power}
+    change.before = {"intended_power": server.intended_power, POWER: _power_before(session, change, server)}
     server.intended_power, server.intended_since = "stopped", clock.now()
     session.add_all([change, server])
     session.flush()
     return server_changes.place_of(session, server) or {"backend": None, "ref": None}
 
 
-def frozen(session: Session, change_id: str, number: int, seen: Outcome) -> None:
-    """The cloud shows it stopped: it is frozen. Or it is said why it is not."""
+def _power_before(session: Session, change: ServerChange, server: Server) -> str | None:
+    """Return whether a server is on or off by its owner's choice; None where only its cloud can tell.
+
+    An attempt at freezing that came to nothing may have switched it off itself, so what was found before that attempt counts
+    until somebody switches it again.
+    """
+    if server.intended_power == "stopped":
+        return "stopped"
+    if known := change.before.get(POWER):
+        return str(known)
+    since = server.intended_since
+    tried = last_freeze(session, server)
+    at = tried.finished_at if tried is not None and tried.state == ChangeState.FAILED else None
+    if tried is not None and at is not None and (since is None or since <= at):
+        return str(tried.before[POWER])
+    if server.intended_power == "running" and since is not None and clock.now() - since < SETTLING:
+        return "running"  # it was asked to, and may just be starting
+    return None
+
+
+def frozen(session: Session, change_id: str, number: int, found: Outcome, seen: Outcome) -> None:
+    """The cloud shows it stopped: it is frozen, and what it was before is kept. Or it is said why it is not."""
     change, server = server_changes.load(session, change_id)
+    shown = found["result"]["power"] if found["ok"] and found["result"] else server.state
+    power = change.before.get(POWER) or ("stopped" if shown == "stopped" else "running")
+    change.before = change.before | {POWER: power}
     if not seen["ok"]:
         server.intended_power, server.intended_since = change.before.get("intended_power"), clock.now()
         message = Message(
@@ -92,7 +123,7 @@ def frozen(session: Session, change_id: str, number: int, seen: Outcome) -> None
 
 
 def begin_unfreezing(session: Session, change_id: str, number: int) -> dict[str, Any] | None:
-    """Note that the server is to run; return where it is, or None when it runs or may not."""
+    """Note that the server is frozen no more; return where it is, or None when it is in service or may not be."""
     found = server_changes.begin(session, change_id, number)
     if not isinstance(found, tuple):
         return found
@@ -111,17 +142,18 @@ def begin_unfreezing(session: Session, change_id: str, number: int) -> dict[str,
 
 
 def thawing(session: Session, change: ServerChange, server: Server) -> dict[str, Any]:
-    """Note that a frozen server is to run; return where it is."""
+    """Note that a frozen server is to be as it was before; return where it is and whether it is to run."""
+    power = power_before(session, server)
     change.before = change.before | {"intended_power": server.intended_power}
-    server.intended_power, server.intended_since = "running", clock.now()
+    server.intended_power, server.intended_since = power, clock.now()
     server.updated_at = clock.now()  # seen running from now on it is our doing, no alarm
     session.add_all([change, server])
     session.flush()
-    return server_changes.place_of(session, server) or {"backend": None, "ref": None}
+    return {**(server_changes.place_of(session, server) or {"backend": None, "ref": None}), "power": power}
 
 
 def unfrozen(session: Session, change_id: str, number: int, seen: Outcome) -> None:
-    """The cloud shows it running: it is in service again. Or it is said why it is not."""
+    """The cloud shows it as it was before: it is in service again. Or it is said why it is not."""
     change, server = server_changes.load(session, change_id)
     if not seen["ok"]:
         server.intended_power, server.intended_since = change.before.get("intended_power"), clock.now()
@@ -135,7 +167,9 @@ def unfrozen(session: Session, change_id: str, number: int, seen: Outcome) -> No
     server.frozen_by = server.frozen_at = None
     servers.move(session, server, ServerPhase.ACTIVE, actor=SYSTEM.username, change="unfrozen")
     message = Message(
-        N_("{name} runs again at {address}."),
+        N_("{name} runs again at {address}.")
+        if server.intended_power == "running"
+        else N_("{name} is in service again and stays off, as it was before it was frozen. Its address is {address}."),
         {"name": server.name, "address": ", ".join([*server.ipv4, *server.ipv6]) or "-"},
     )
     server_changes.done(session, change, server, number, message)

@@ -13,9 +13,12 @@ import quotas
 from cloudmgr.domain import clock
 from cloudmgr.domain.errors import Conflict, InvalidInput
 from cloudmgr.models import Allocation, Flavor, ServerChange, ServerVersion, ZoneInventory
+from cloudmgr.services import requests, servers
+from cloudmgr.services.request_inputs import PowerAction
 from providers.base import PowerState
 from providers.simulated import drill
 from providers.simulated.faults import Fault
+from tests import world
 from tests.workflows.follow import Stories, ask, cloud, read, server, told
 from tests.workflows.proofs import Case, Stage
 
@@ -246,6 +249,76 @@ def test_a_frozen_server_keeps_its_quota_and_comes_back_the_same(story: Callable
     check(one)
 
 
+@pytest.mark.parametrize(
+    ("by", "kill_at"),
+    [
+        ("owner", None),
+        ("guest", "freeze_look:inside"),
+        ("guest", "frozen:inside"),
+    ],
+)
+def test_what_was_off_before_it_was_frozen_stays_off(story: Callable[..., Case], by: str, kill_at: str | None) -> None:
+    one = story(renew)
+    one.finish()
+    if by == "owner":
+        switch(one, "stop")
+    else:
+        opened = cloud(one)
+        opened.stop_server(read(one, server).native_ref)  # type: ignore[attr-defined]
+        opened.close()
+    for body, phase in ((freeze, "suspended"), (unfreeze, "active")):
+        ask(one, read(one, body))
+        if kill_at is not None and kill_at.startswith({"suspended": "fr", "active": "unfr"}[phase]):
+            assert one.run(kill_at=kill_at)["died_by"] == signal.SIGKILL
+        one.finish()
+        assert read(one, server).phase == phase, told(one)
+        assert power(one) is PowerState.STOPPED
+    assert "stays off" in told(one)
+    assert (read(one, server).state, read(one, server).intended_power) == ("stopped", "stopped")
+    if by == "owner":
+        switch(one, "start")
+        for body in (freeze, unfreeze):
+            ask(one, read(one, body))
+            one.finish()
+        assert power(one) is PowerState.RUNNING, "its owner had started it again"
+
+
+def test_a_freeze_that_was_tried_twice_remembers_what_it_found_first(story: Callable[..., Case]) -> None:
+    one = story(freeze)
+    drill.inject(one.state_dir("kp"), Fault(call="stop_server", kind="auth", times=1))
+    one.finish()
+    assert one.phase() == "failed", told(one)
+    opened = cloud(one)
+    opened.stop_server(read(one, server).native_ref)  # type: ignore[attr-defined] - as if the first attempt came late
+    opened.close()
+    again(one)
+    assert one.phase() == "fulfilled", told(one)
+    ask(one, read(one, unfreeze))
+    one.finish()
+    check(one)
+    assert power(one) is PowerState.RUNNING
+
+
+def switch(case: Case, action: str) -> None:
+    """Have the server switched by a person, and let it be done."""
+    engine = case.engine
+    city = world.reopen(case.data_dir, engine)
+    with city.session() as session:
+        command = PowerAction.model_validate({"action": action})
+        servers.act(session, city.actor("admin"), server(session).id, command)
+        session.commit()
+    engine.dispose()
+    case.finish()
+
+
+def power(case: Case) -> PowerState:
+    """Return what the cloud says of the server."""
+    opened = cloud(case)
+    (seen,) = opened.list_servers()
+    opened.close()
+    return seen.power
+
+
 def test_a_lease_is_not_renewed_backwards(story: Callable[..., Case]) -> None:
     one = story(renew)
     one.finish()
@@ -256,9 +329,6 @@ def test_a_lease_is_not_renewed_backwards(story: Callable[..., Case]) -> None:
 
 def again(case: Case) -> None:
     """Try a failed request again, and let it run."""
-    from cloudmgr.services import requests  # noqa: PLC0415
-    from tests import world  # noqa: PLC0415
-
     engine = case.engine
     city = world.reopen(case.data_dir, engine)
     with city.session() as session:

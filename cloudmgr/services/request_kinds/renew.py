@@ -15,6 +15,7 @@ from cloudmgr.domain.server_changes import ChangeKind, FrozenBy
 from cloudmgr.models import ResourceRequest, Server, ServerChange
 from cloudmgr.services.policy import policy_of
 from cloudmgr.services.request_inputs import RenewRequest
+from cloudmgr.services.request_kinds.freeze import power_before
 from cloudmgr.services.request_kinds.server_changes import ResolvedChanges, ServerChangesKind, changeable
 from cloudmgr.services.server_parts import part_of
 
@@ -52,11 +53,7 @@ class RenewKind(ServerChangesKind[RenewRequest]):
             until=leases.ends_at(command.lease_end),
             is_held=True,
         )
-        warnings = [
-            Message(N_("Server {name} is frozen since its lease ended, and is started again."), {"name": server.name})
-            for server in found
-            if is_frozen_by_lease(server)
-        ]
+        warnings = [_woken(session, server) for server in found if is_frozen_by_lease(server)]
         return ResolvedChanges(project, organization, changes, warnings=warnings)
 
     def hold(
@@ -91,6 +88,12 @@ def lease_text(lease: dict[str, Any]) -> Message | str:
 def is_frozen_by_lease(server: Server) -> bool:
     """Whether a renewal lets the server run again."""
     return server.phase == ServerPhase.SUSPENDED and server.frozen_by == FrozenBy.LEASE
+
+
+def _woken(session: Session, server: Server) -> Message:
+    if power_before(session, server) == "stopped":
+        return Message(N_("Server {name} was off before it was frozen, and stays off."), {"name": server.name})
+    return Message(N_("Server {name} is frozen since its lease ended, and is started again."), {"name": server.name})
 
 
 def _check_later(server: Server, command: RenewRequest, at: str) -> None:
