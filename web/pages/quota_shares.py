@@ -126,7 +126,7 @@ def show_share(desk: DeskDep, account_id: uuid.UUID) -> Response:
 def shares_of(desk: Desk, view: AccountView) -> dict[str, Any]:
     """Return what stands beside the limits of one account, as its page shows it."""
     usage = view.usage
-    keys = sorted({*usage.guaranteed, *usage.set_aside, *usage.borrowed})
+    keys = in_order({*usage.guaranteed, *usage.set_aside, *usage.borrowed})
     return {
         "lines": [
             (

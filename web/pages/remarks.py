@@ -16,11 +16,13 @@ from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import remarks, request_changes, requests
 from cloudmgr.services.remarks import GiveFeedback, WriteComment
 from cloudmgr.services.request_changes import AnswerChange
+from web import formats
 from web.desk import Desk, DeskDep, FormDep, command, go, texts
 from web.forms import whole
 from web.pages.requests import refused_there
 from web.presenters import office
 from web.presenters import requests as lines
+from web.presenters.quota import in_order
 
 router = page_router()
 
@@ -125,7 +127,11 @@ def show_form(desk: DeskDep, request_id: uuid.UUID) -> Response:
         organization=view.organization,
         project=view.project,
         entries=_entries(view.request.body),
-        amounts=[(desk.words.key_label(key), amount) for key, amount in sorted(view.amounts.items())],
+        amounts=[
+            (desk.words.key_label(key), formats.amount(view.amounts[key], key))
+            for key in in_order(view.amounts)
+            if view.amounts[key]
+        ],
         opinions=office.opinions(desk.words, view),
         files=[office.file_line(row) for row in remarks.list_attachments(desk.session, desk.actor, request_id)],
         feedback=remarks.read_feedback(desk.session, desk.actor, request_id),

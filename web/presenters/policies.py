@@ -97,7 +97,7 @@ def _conditions(words: Words, when: When) -> list[tuple[str, str]]:
     lines = []
     for name, value in when.told().items():
         if isinstance(value, dict):
-            told = joined([f"{words.key_label(key)} ≥ {least}" for key, least in value.items()])
+            told = joined([f"{words.key_label(key)} ≥ {formats.amount(least, key)}" for key, least in value.items()])
         elif isinstance(value, bool):
             told = words.label("yes_no", str(value).lower())
         else:
