@@ -39,8 +39,6 @@ class Chain:
     root_id: UUID
     generation: int
     levels: Sequence[Level]
-    is_full: bool = False
-    """The last one was refused: whoever asks next asks the exact way at once."""
     charges: dict[Any, "Charges | None"] = field(default_factory=dict)
 
 
@@ -53,6 +51,8 @@ class Charges:
     resources: tuple[str, ...]
     """Of which resource, for each balance."""
     is_borrowed: bool
+    is_guaranteed: bool
+    """Some level's guarantee is filled by it, which changes what its siblings may have: more than a sum."""
     accounts: str
     keys: str
     """The same, spelled as elements of PostgreSQL's arrays."""
@@ -93,13 +93,19 @@ def admit(
 ) -> bool:
     """Hold quota for checked parts if that is known to be right; False: nothing was written, ask the exact way."""
     connection = session.connection()
-    chain = _remembered(connection.engine).get(account_id)
-    if chain is None or chain.is_full:
+    remembered = _remembered(connection.engine)
+    if account_id in remembered.refused:
+        return False
+    chain = remembered.get(account_id) or _learn(session, remembered, account_id)
+    if chain is None:
         return False
     charged_parts = []
     for part in parts:
         charges = _charges(chain, part)
-        if charges is None or (until is not None and charges.is_borrowed):
+        if charges is None:
+            remembered.forget(account_id)  # the exact way opens what is missing
+            return False
+        if charges.is_guaranteed or (until is not None and charges.is_borrowed):
             return False
         charged_parts.append((part, charges))
     wanted = Wanted(
@@ -114,27 +120,36 @@ def admit(
         parts=charged_parts,
     )
     write = quick_sqlite.admit if connection.dialect.name == "sqlite" else quick_postgresql.admit
-    return write(session, wanted)
+    if write(session, wanted):
+        return True
+    remembered.forget(account_id)
+    return False
 
 
-def remember(session: Session, account_id: UUID) -> None:
-    """Keep what charges to this account depend on, for the next one who asks. The tree is locked."""
-    connection = session.connection()
+def note_answer(session: Session, account_id: UUID, *, is_granted: bool) -> None:
+    """Let those who ask next at this account ask the exact way at once as long as it refuses: else they ask twice."""
+    refused = _remembered(session.connection().engine).refused
+    if is_granted:
+        refused.discard(account_id)
+    elif len(refused) < _MOST_REMEMBERED:
+        refused.add(account_id)
+
+
+def _learn(session: Session, remembered: "_Remembered", account_id: UUID) -> Chain | None:
+    """Read what charges to an account depend on. Locks nothing: the generation is read first, so it is never too young."""
+    root = session.connection().execute(_ROOT, {"learned_account": account_id}).one_or_none()
+    if root is None:
+        return None
     levels = read_levels(session, account_id)
-    generation = connection.execute(_GENERATION, {"root": levels[0].account_id}).scalar_one()
-    remembered = _remembered(connection.engine)
-    remembered.put(levels[-1].account_id, Chain(levels[0].account_id, generation, levels))
-
-
-def was_refused(session: Session, account_id: UUID) -> None:
-    """Let the next ones at this account ask the exact way: what is refused is asked twice otherwise."""
-    chain = _remembered(session.connection().engine).get(account_id)
-    if chain is not None:
-        chain.is_full = True
+    if not levels or levels[-1].is_closed:
+        return None
+    chain = Chain(root.id, root.generation, levels)
+    remembered.put(account_id, chain)
+    return chain
 
 
 def _charges(chain: Chain, part: Part) -> Charges | None:
-    """Return what a part is charged to; None where a row is missing, or a guarantee makes more of it than a sum."""
+    """Return what a part is charged to; None where a balance has no row yet."""
     shape = (tuple(part.amounts), tuple(part.dims.items()), part.top)
     if shape not in chain.charges:
         if len(chain.charges) >= _MOST_SHAPES:
@@ -145,11 +160,12 @@ def _charges(chain: Chain, part: Part) -> Charges | None:
 
 def _found(levels: Sequence[Level], part: Part) -> Charges | None:
     known = {level.account_id: level.balances for level in levels}
-    balances, resources, is_borrowed = [], [], False
+    balances, resources, is_borrowed, is_guaranteed = [], [], False, False
     for account_id, key, _ in charged(levels, part.amounts, part.dims, part.top):
         balance = known[account_id].get(key)
-        if balance is None or balance.guaranteed:
+        if balance is None:
             return None
+        is_guaranteed = is_guaranteed or balance.guaranteed > 0
         is_borrowed = is_borrowed or balance.borrowed > 0
         balances.append((account_id.hex, str(key)))
         resources.append(key.resource)
@@ -157,6 +173,7 @@ def _found(levels: Sequence[Level], part: Part) -> Charges | None:
         tuple(balances),
         tuple(resources),
         is_borrowed,
+        is_guaranteed,
         accounts=",".join(account for account, _ in balances),
         keys=",".join(quick_postgresql.quoted(key) for _, key in balances),
     )
@@ -168,6 +185,11 @@ class _Remembered:
     def __init__(self) -> None:
         self._chains: OrderedDict[UUID, Chain] = OrderedDict()
         self._lock = threading.Lock()
+        self.refused: set[UUID] = set()
+
+    def forget(self, account_id: UUID) -> None:
+        with self._lock:
+            self._chains.pop(account_id, None)
 
     def get(self, account_id: UUID) -> Chain | None:
         with self._lock:
@@ -196,4 +218,9 @@ def _remembered(engine: sa.Engine) -> _Remembered:
     return found
 
 
-_GENERATION = sa.select(ACCOUNTS.c.generation).where(ACCOUNTS.c.id == sa.bindparam("root", type_=sa.Uuid()))
+_account = ACCOUNTS.alias("learned")
+_ROOT = (
+    sa.select(ACCOUNTS.c.id, ACCOUNTS.c.generation)
+    .join(_account, _account.c.root_id == ACCOUNTS.c.id)
+    .where(_account.c.id == sa.bindparam("learned_account", type_=sa.Uuid()))
+)

@@ -88,7 +88,7 @@ def reserve(
     held = [HeldPart(part.part_id, PartState.PENDING, part.amounts, part.dims, top=part.top) for part in wanted]
     charges = [charge for part in held for charge in _difference(levels, None, part)]
     if binding := _passed(levels, charges):
-        quick.was_refused(session, account_id)
+        quick.note_answer(session, account_id, is_granted=False)
         raise QuotaExceeded(binding)
     if until is not None and (found := outlived(session, levels, _growth(charges), until)):
         raise LoanEndsFirst(found)
@@ -102,7 +102,7 @@ def reserve(
         along=insertion(session.connection().dialect.name),
         parameters=insertion_parameters(reservation_id, account_id, held, reason=reason, fingerprint=asked),
     )
-    quick.remember(session, account_id)
+    quick.note_answer(session, account_id, is_granted=True)
 
 
 def adopt(
