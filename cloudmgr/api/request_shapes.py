@@ -14,7 +14,8 @@ from cloudmgr.domain.masking import mask_phone
 from cloudmgr.domain.messages import Translator
 from cloudmgr.http import streams
 from cloudmgr.services.request_kinds.base import reservation_id
-from cloudmgr.services.requests import RequestRow, RequestView
+from cloudmgr.services.request_view import RequestView
+from cloudmgr.services.requests import RequestRow
 
 
 class StageShape(Shape):

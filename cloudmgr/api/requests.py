@@ -29,7 +29,7 @@ from cloudmgr.models import ResourceRequest
 from cloudmgr.services import approvals, deadlines, requests, servers
 from cloudmgr.services.request_bodies import SentRequest, awaited, drafted
 from cloudmgr.services.request_inputs import Decide, DraftRequest, RequestBody
-from cloudmgr.services.requests import RequestView
+from cloudmgr.services.request_view import RequestView
 
 router = api_router("", "requests")
 

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,10 +25,7 @@ from cloudmgr.domain.phases import (
     require_request_move,
 )
 from cloudmgr.models import (
-    Approval,
     ApprovalStage,
-    ChangeFreeze,
-    EmergencyOrder,
     Organization,
     Project,
     RequestEvent,
@@ -40,43 +36,14 @@ from cloudmgr.services import approval_stages, audit, plans, request_notices, re
 from cloudmgr.services.request_inputs import Command, DraftRequest, body_adapter
 from cloudmgr.services.request_kinds import kind_of
 from cloudmgr.services.request_kinds.base import project_of
+from cloudmgr.services.request_view import RequestView
 from cloudmgr.services.resolution import Concerned
-from cloudmgr.store import change_freezes, emergencies, inserts, requests, servers
+from cloudmgr.store import change_freezes, emergencies, inserts, requests
 
 plan = plans.plan
 
 EVENTS_ON_PAGE = 200
 _WORKED_OFF = (RequestPhase.APPROVED, RequestPhase.FULFILLING)
-
-
-@dataclass(frozen=True, slots=True)
-class RequestView:
-    """A request with everything its page shows."""
-
-    request: ResourceRequest
-    project: Project | None
-    """None: the request is about an organization's own quota account."""
-    organization: Organization
-    requester: User
-    stages: list[ApprovalStage]
-    approvals: list[tuple[Approval, User]]
-    servers: list[servers.ServerRow]
-    events: list[RequestEvent]
-    amounts: dict[str, int]
-    """What it takes of the quota; empty for kinds that cost nothing."""
-    changes: list[Message]
-    """What it changes of things that stand, line by line."""
-    emergency: EmergencyOrder | None = None
-    held_by: ChangeFreeze | None = None
-    """The change freeze for whose end it waits."""
-
-
-def account_of(view: RequestView) -> uuid.UUID:
-    """Return the quota account a request is about: the one it asks to change, else its project's."""
-    if view.project is None or view.request.account_id is not None:
-        return view.request.account_id or view.organization.account_id
-    return view.project.account_id
-
 
 RequestRow = tuple[ResourceRequest, Project | None, Organization, User]
 

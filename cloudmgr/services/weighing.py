@@ -14,6 +14,7 @@ from cloudmgr.models import Backend, Image, ResourceRequest, Server
 from cloudmgr.services import requests as request_services
 from cloudmgr.services.policy import policy_of, worker_of
 from cloudmgr.services.request_kinds.base import EntryPlan
+from cloudmgr.services.request_view import account_of
 from cloudmgr.store import placement as zones
 from cloudmgr.store import quota_changes, servers
 from quotas import Finding
@@ -66,7 +67,7 @@ def weigh(session: Session, actor: Actor, request_id: uuid.UUID) -> Weighing:
         NotFound: there is no such request for this actor.
     """
     view = request_services.get_request(session, actor, request_id)
-    own = quotas.account_usage(session, request_services.account_of(view))
+    own = quotas.account_usage(session, account_of(view))
     if view.request.kind == RequestKind.QUOTA_CHANGE:
         return _of_limits(session, view.request, own)
     chain = [quotas.account_usage(session, account_id) for account_id, _ in own.ancestors]

@@ -19,6 +19,7 @@ from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import quotas, requests
 from cloudmgr.services.quotas import AccountView
 from cloudmgr.services.request_inputs import QuotaChangeRequest
+from cloudmgr.services.request_view import account_of
 from web import formats
 from web.desk import Desk, DeskDep, FormDep, command, go, texts
 from web.forms import Form
@@ -95,7 +96,7 @@ def _stored(desk: Desk, request_id: uuid.UUID) -> "_Sheet":
         raise Forbidden(N_("Only the person who made a request can change, submit or withdraw it."))
     if RequestPhase(view.request.phase) not in EDITABLE_REQUESTS or view.request.kind != RequestKind.QUOTA_CHANGE:
         raise Conflict(N_("This request can no longer be changed. Withdraw it or make a new one."))
-    sheet = _Sheet(desk, requests.account_of(view), request_id)
+    sheet = _Sheet(desk, account_of(view), request_id)
     sheet.body = view.request.body
     sheet.returned = last_comment(view)
     sheet.add_keys(view.request.body.get("limits", {}))

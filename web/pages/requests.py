@@ -15,7 +15,7 @@ from cloudmgr.domain.phases import EDITABLE_REQUESTS, REQUEST_MOVES, RequestKind
 from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import approvals, deadlines, remarks, request_changes, requests, servers
 from cloudmgr.services.request_clones import CLONABLE
-from cloudmgr.services.requests import RequestView
+from cloudmgr.services.request_view import RequestView
 from cloudmgr.services.working_calendar import calendar_of
 from web.desk import Desk, DeskDep, FormView, go
 from web.forms import Form

@@ -10,7 +10,7 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import RequestPhase
 from cloudmgr.domain.working_days import WorkingCalendar
 from cloudmgr.services.change_freezes import FreezeView
-from cloudmgr.services.requests import RequestView
+from cloudmgr.services.request_view import RequestView
 from web.formats import moment
 from web.rendering import Words
 

@@ -10,7 +10,7 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.models import RequestFeedback
 from cloudmgr.services.remarks import AttachmentRow, CommentRow
 from cloudmgr.services.request_changes import DiffLine, diff
-from cloudmgr.services.requests import RequestView
+from cloudmgr.services.request_view import RequestView
 from web.rendering import Words
 
 

@@ -10,7 +10,8 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import RequestKind, RequestPhase, ServerPhase
 from cloudmgr.domain.working_days import WorkingCalendar
 from cloudmgr.models import RequestEvent
-from cloudmgr.services.requests import RequestRow, RequestView
+from cloudmgr.services.request_view import RequestView
+from cloudmgr.services.requests import RequestRow
 from web import port_lines
 from web.presenters import deadlines
 from web.presenters import words as phrases
