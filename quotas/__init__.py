@@ -28,7 +28,7 @@ from quotas.loans import (
     return_loan,
     settle_loan,
 )
-from quotas.moves import Merge, close_account, merge_accounts, move_account, reopen_account
+from quotas.moves import Merge, close_account, lock_accounts, merge_accounts, move_account, reopen_account
 from quotas.outlasting import LoanEndsFirst, Outlived, outliving, require_outlasting
 from quotas.parts import MAX_AMOUNT, MAX_PARTS, Part
 from quotas.prover import Mismatch, Verification, verify
@@ -113,6 +113,7 @@ __all__ = [
     "held_since_below",
     "holds_below",
     "loans_of",
+    "lock_accounts",
     "lock_tree",
     "merge_accounts",
     "move_account",

@@ -47,6 +47,16 @@ class _Group:
     amount: int
 
 
+def lock_accounts(session: Session, account_id: UUID) -> None:
+    """Lock an account and those right below it, which the tree's lock does not keep from being renamed. It never waits.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: somebody holds one of them.
+    """
+    ours = sa.select(ACCOUNTS.c.id).where(sa.or_(ACCOUNTS.c.id == account_id, ACCOUNTS.c.parent_id == account_id))
+    session.connection().execute(ours.with_for_update(nowait=True, key_share=True)).all()
+
+
 def move_account(session: Session, *, account_id: UUID, parent_id: UUID) -> bool:
     """Hang an account with all below it under another parent; False when it hangs there already.
 

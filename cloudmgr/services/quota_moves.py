@@ -27,7 +27,7 @@ from cloudmgr.services.quota_keys import require_countable
 from cloudmgr.services.quota_places import Place, may_rearrange, places_of, require_may_set, visible_place
 from cloudmgr.services.quota_shares import require_allotment
 from cloudmgr.services.quotas import MAX_KEYS
-from cloudmgr.store import organizations, projects, relocations
+from cloudmgr.store import organizations, projects, relocations, standstill
 from quotas import AccountChange, parse_key
 
 Reason = Annotated[Text, StringConstraints(min_length=1, max_length=2000)]
@@ -133,7 +133,7 @@ def move(session: Session, actor: Actor, command: MoveAccount) -> Rearranged:
         OverAllotted: its limits are more than policy lets the new parent allot.
         InvalidInput, Conflict: see `quotas.move_account`; or the new organization has a project of that name.
     """
-    quotas.lock_tree(session, command.account)
+    standstill.hold_still(session, command.account)
     place = visible_place(session, actor, command.account)
     target = visible_place(session, actor, command.parent)
     if target.kind != "organization":
@@ -176,7 +176,7 @@ def merge(session: Session, actor: Actor, command: MergeAccounts) -> Rearranged:
         QuotaExceeded: the accounts that come to be above lack room; every key and level is named.
         InvalidInput, Conflict: see `quotas.merge_accounts`; or the target has a project of the same name.
     """
-    quotas.lock_tree(session, command.source)
+    standstill.hold_still(session, command.source, merges=True)
     place = visible_place(session, actor, command.source)
     target = visible_place(session, actor, command.target)
     for each in (place, target):

@@ -13,19 +13,14 @@ from cloudmgr.models import (
     Organization,
     PortOpening,
     Project,
-    PublicIp,
     ResourceRequest,
     Server,
     ServerVersion,
-    Snapshot,
-    Volume,
 )
 from cloudmgr.store import servers
 from cloudmgr.store.imports import add_versions
 from cloudmgr.store.paging import batched
-
-_OF_A_PROJECT = (ResourceRequest, Server, PublicIp, Snapshot, Volume)
-"""Tables that name a project and, so that a subtree is one condition, its organization beside it."""
+from cloudmgr.store.standstill import OF_A_PROJECT
 
 
 def hang_organization(session: Session, organization: Organization, parent: Organization) -> list[Organization]:
@@ -56,7 +51,7 @@ def hand_over_project(session: Session, project: Project, organization: Organiza
     project.organization_id = organization.id
     session.add(project)
     session.flush()
-    for table in _OF_A_PROJECT:
+    for table in OF_A_PROJECT:
         session.execute(
             sa.update(table).where(col(table.project_id) == project.id).values(organization_id=organization.id)
         )
