@@ -109,7 +109,7 @@ def _take(sheet: "_Sheet", values: dict[str, str]) -> Response:
     if new_key := values.get("new_key", "").strip():
         sheet.new_key = new_key
     payload = sheet.payload(values)
-    shown = [*(f"limits.{key}" for key in sheet.keys), "purpose", "basis_no", "new_key"]
+    shown = [*(f"limits.{key}" for key in {*sheet.keys, sheet.new_key}), "purpose", "basis_no", "new_key"]
     if not payload["limits"]:
         words = desk.words.translate(N_("No limit was changed: write what a limit is to be."))
         return sheet.page(Form(values, summary=[words]), _UNPROCESSABLE)
