@@ -84,7 +84,7 @@ def _serve(data_dir: Path, settings: dict) -> None:
     os.dup2(log.fileno(), 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     Shift(data_dir).install()
-    worker.LEASES_S, worker.FIRST_S = 0.3, {}
+    worker.LEASES_S, worker.FIRST_S = 1.0, {}
     steps.listen(_dying_at(data_dir / "die_at"))
     cloudmgr.main.serve(load_settings(data_dir, **settings))
 

@@ -43,7 +43,7 @@ def cities(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
                 url = server.set(database=name).render_as_string(hide_password=False)
             with clock.stepped(offices.OPENING):
                 home = tmp_path_factory.mktemp("office") / "city"
-                made[dialect] = prepare(home, url, backends=offices.clouds())
+                made[dialect] = prepare(home, url)
                 offices.people(made[dialect])
             made[dialect].engine.dispose()
         return made[dialect]

@@ -30,7 +30,7 @@ from tests.journeys.clockwork import Shift
 from tests.ports import free_port
 from tests.served import until
 from tests.stocked import _person
-from tests.world import World, simulated_backend
+from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = Actor(None, "local:tester", "tester", None, "/")
@@ -67,16 +67,6 @@ class Zygote:
         self._process.stdin.close()
         self._process.wait(MOST_S)
         self._process.stdout.close()
-
-
-def clouds() -> list[dict[str, Any]]:
-    """Return an Arm cloud that serves both network zones, and an x86 one."""
-    arm, x86 = simulated_backend("kp"), simulated_backend("hg", model="hygon-7285")
-    arm["network_zones"]["dmz"] = "互联网区"
-    arm["networks"].append(
-        {"ref": "dmz", "name": "dmz", "cidr_v4": "10.70.0.0/16", "cidr_v6": "fd00:70::/64", "gateway_v4": "10.70.0.1"}
-    )
-    return [arm, x86]
 
 
 def people(world: World) -> None:
@@ -204,7 +194,7 @@ class Office:
 
     def _until(self, is_so: Any) -> Any:
         try:
-            return until(is_so, MOST_S, 0.05)
+            return until(is_so, MOST_S, 0.1)
         except AssertionError:
             raise AssertionError(self.log()) from None
 
@@ -340,16 +330,16 @@ def opened(world: World, zygote: Zygote, **sections: dict[str, Any]) -> Iterator
         "database": {"url": None if world.settings.is_sqlite else world.settings.database_url, "synchronous": "NORMAL"},
         "backends": [dict(section) for section in world.settings.backends],
         "worker": {
-            "poll_s": 0.1,
+            "poll_s": 0.2,
             "boot_poll_s": 0.05,
-            "health_interval_s": 2,
+            "health_interval_s": 5,
             "quota_turn_s": 1,
             "deadlines_interval_s": 1,
             "full_sync_interval_s": 0,
             "incremental_sync_interval_s": 0,
             "prover_interval_s": 0,
         },
-        "notices": {"spread_interval_s": 0.1},
+        "notices": {"spread_interval_s": 0.3},
         "security": {"password_max_days": 3650},  # these stories last for years
         "log": {"level": "WARNING"},
     }

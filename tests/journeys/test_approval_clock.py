@@ -5,7 +5,6 @@ import pytest
 from tests.journeys.office import Office
 
 pytestmark = pytest.mark.xdist_group("live")
-DATABASES = ("sqlite", "postgresql")
 
 SLOW = """
 version = "test/slow"
