@@ -181,7 +181,7 @@ def set_limits(
             reason=command.reason,
             basis_no=command.basis_no,
         )
-        return _view(actor, quotas.account_usage(session, account_id), place)
+        return get_usage(session, actor, account_id)
     changes = quotas.set_limits(
         session,
         account_id=account_id,
@@ -208,7 +208,7 @@ def set_limits(
             reason_given=command.reason,
             basis_no=command.basis_no,
         )
-    return _view(actor, quotas.account_usage(session, account_id), place)
+    return get_usage(session, actor, account_id)
 
 
 Over = Finding
