@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,9 +116,10 @@ def killing(fleet: Fleet, chance: random.Random, kills: Counter[str], every_s: t
         pause_s = chance.uniform(0.0, every_s[0])
         while not ended.wait(pause_s):
             kills[fleet.kill(chance).rstrip("0123456789")] += 1
+            killed = time.monotonic()
             while not ended.wait(0.2) and not fleet.answers():
                 pass  # on a busy machine a start takes longer than the time between kills
-            pause_s = chance.uniform(*every_s)
+            pause_s = chance.uniform(*every_s) + (time.monotonic() - killed)  # and there is something to do meanwhile
 
     thread = threading.Thread(target=keep, daemon=True)
     thread.start()
