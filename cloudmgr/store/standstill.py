@@ -32,7 +32,8 @@ from cloudmgr.store.db import is_sqlite
 OF_A_PROJECT = (ResourceRequest, Server, PublicIp, Snapshot, Volume)
 """Tables that name a project and, so that a subtree is one condition, its organization beside it."""
 
-PATIENCE_S = 5.0
+PATIENCE_S, LEAST_TRIES = 5.0, 20
+"""A move comes again for this long, and this often where every try waits long for the tree."""
 _FIRST_S, _MOST_S = 0.005, 0.1
 _LOCK_NOT_AVAILABLE = "55P03"
 
@@ -40,9 +41,9 @@ _LOCK_NOT_AVAILABLE = "55P03"
 def hold_still(session: Session, account_id: uuid.UUID, *, merges: bool = False) -> None:
     """Lock the quota tree, and every row that a move of this account (with `merges`: its merger) writes.
 
-    To be called before anything is written. Where somebody always holds one of the rows for `PATIENCE_S`, only the tree is
-    locked: what follows waits for the rows, and the database ends one of two that wait for each other. On SQLite there is
-    one writer at a time and nothing to wait for.
+    To be called before anything is written. Where somebody always holds one of the rows, only the tree is locked in the
+    end: what follows waits for the rows, and the database ends one of two that wait for each other. On SQLite there is one
+    writer at a time and nothing to wait for.
 
     Raises:
         NotFound: no such account.
@@ -51,8 +52,9 @@ def hold_still(session: Session, account_id: uuid.UUID, *, merges: bool = False)
         quotas.lock_tree(session, account_id)
         return
     end = time.monotonic() + PATIENCE_S
-    wait_s = _FIRST_S
-    while time.monotonic() < end:
+    tries, wait_s = 0, _FIRST_S
+    while time.monotonic() < end or tries < LEAST_TRIES:
+        tries += 1
         with session.begin_nested() as savepoint:
             quotas.lock_tree(session, account_id)
             if _lock_rows(session, account_id, merges=merges):

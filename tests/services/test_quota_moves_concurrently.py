@@ -120,6 +120,7 @@ def _tells_update_of_tree(has_tree: threading.Event) -> Callable[..., None]:
 def test_a_move_that_is_never_let_in_waits_like_everybody_else(city: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its patience at an end it holds the tree and waits; whoever held the row did not want the tree, and both end well."""
     monkeypatch.setattr(standstill, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(standstill, "LEAST_TRIES", 1)
     done = threading.Event()
 
     def moving() -> None:
