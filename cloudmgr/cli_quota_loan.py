@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.callback()
+@app.callback(epilog="Example: cloudmgr quota loan list")
 def loan() -> None:
     """Loans of quota between organizations."""
 
