@@ -1,5 +1,6 @@
 """The web process: one application from settings, and the server that runs it."""
 
+import gc
 import ipaddress
 import signal
 import sys
@@ -226,6 +227,8 @@ def _serve(settings: Settings, *, with_worker: bool, alongside: Callable[[], Non
     if worker is not None:
         worker.start()
     try:
+        gc.collect()
+        gc.freeze()  # modules and models stay for good: looking them over again and again costs requests their time
         if alongside is not None:
             threading.Thread(target=alongside, name="alongside", daemon=True).start()
         server.run()
