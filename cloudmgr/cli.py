@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "backend": ("cloudmgr.cli_backend:app", "Ask one cloud platform whether it answers."),
     "sync": ("cloudmgr.cli_backend:sync", "Read zones, networks and images from the cloud platforms."),
     "quota": ("cloudmgr.cli_quota:app", "Show the quota tree, and prove the ledger."),
+    "policy": ("cloudmgr.cli_policy:app", "Check, load and show the approval policy."),
     "audit": ("cloudmgr.cli_audit:app", "Check the audit log."),
     "inventory": (
         "cloudmgr.cli_inventory:app",

@@ -6,12 +6,15 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+import quotas
 from cloudmgr.adapters import crypto, migrate
 from cloudmgr.cli_support import CommandFailed, Place, open_engine, place_of, show_json
 from cloudmgr.domain.errors import Refusal
 from cloudmgr.domain.messages import N_, Message
+from cloudmgr.domain.working_days import MalformedCalendar
 from cloudmgr.http import validation
 from cloudmgr.main import ListenerRefused, check_listener
+from cloudmgr.services import working_calendar
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import new_session
 from cloudmgr.workflows import sections
@@ -74,6 +77,15 @@ def _process(settings: Settings) -> Iterator[str | Message]:
         yield refusal.message
     else:
         yield from _names(settings)
+    try:
+        working_calendar.calendar_for(settings.policy)
+    except MalformedCalendar as error:
+        yield Message(N_("[policy] working_hours or holidays_file: {reason}"), {"reason": str(error)})
+    for key in settings.policy.emergency_allowance:
+        try:
+            quotas.parse_key(key)
+        except Refusal as refusal:
+            yield Message(N_("[policy] emergency_allowance: {reason}"), {"reason": refusal.message})
     for folder in settings.playbooks_dirs:
         if not (folder / "catalog").is_dir():
             yield Message(N_("playbooks_dirs: {folder} has no folder catalog/."), {"folder": str(folder)})

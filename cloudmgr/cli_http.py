@@ -57,6 +57,11 @@ class Client:
         ) as response:
             return json.loads(response.read())
 
+    def fetch(self, path: str, **query: str) -> bytes:
+        """Return the bytes of a file."""
+        with self._open("GET", f"{path}?{urlencode(query)}", headers={}) as response:
+            return response.read()
+
     def pages(self, path: str, limit: int, **query: Any) -> Iterator[Any]:
         """Yield up to `limit` entries of a list, page after page."""
         cursor, left = None, limit

@@ -1,17 +1,22 @@
 """`cloudmgr quota`: the tree, and the proof that the ledger is right."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from cloudmgr.cli_support import CommandFailed, place_of, show_json, show_table, transaction
+from cloudmgr import cli_quota_loan, cli_quota_moves
+from cloudmgr.cli_support import CommandFailed, Place, place_of, show_json, show_table, transaction
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
-from cloudmgr.services import quotas
+from cloudmgr.services import quota_proofs, quotas
 from cloudmgr.services.quotas import AccountView
 from cloudmgr.store import organizations
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+cli_quota_moves.add_to(app)
+app.add_typer(cli_quota_loan.app, name="loan")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -26,35 +31,56 @@ def verify(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Recount every balance from the entries and from what is held, and compare."""
     place = place_of(ctx)
     with transaction(place, event=Event.QUOTA_VERIFY) as (session, actor):
-        found = quotas.verify_quotas(session, actor)
+        found = quota_proofs.verify_now(session, actor)
     if as_json:
-        mismatches = [
-            {
-                "account": each.account_id,
-                "name": each.name,
-                "key": each.key,
-                "column": each.column,
-                "recorded": each.recorded,
-                "recounted": each.recounted,
-                "source": each.source,
-            }
-            for each in found.mismatches
-        ]
-        counts = {"accounts": found.checked_accounts, "entries": found.checked_entries}
-        show_json({"ok": found.ok, "at": found.at, "checked": counts, "mismatches": mismatches})
+        counts = {"accounts": found.accounts, "entries": found.entries, "things": found.things}
+        ok = not found.mismatch_count
+        show_json({"ok": ok, "at": found.finished_at, "checked": counts, "mismatches": found.mismatches})
     else:
         place.say(
             N_("Recounted {accounts} accounts and {entries} entries: {wrong} numbers are wrong."),
-            accounts=found.checked_accounts,
-            entries=found.checked_entries,
-            wrong=len(found.mismatches),
+            accounts=found.accounts,
+            entries=found.entries,
+            wrong=found.mismatch_count,
         )
-        rows = [(e.name, e.key, e.column, e.recorded, e.recounted, e.source) for e in found.mismatches]
-        if rows:
-            headings = (N_("account"), N_("key"), N_("column"), N_("recorded"), N_("recounted"), N_("source"))
-            show_table(rows, [place.translate(heading) for heading in headings])
-    if not found.ok:
+        _show_wrong(place, found.mismatches)
+    if found.mismatch_count:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: cloudmgr quota repair --from-ledger --reason 'disk fault of 3 May' --yes")
+def repair(
+    ctx: typer.Context,
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit log.")],
+    from_ledger: Annotated[
+        bool, typer.Option("--from-ledger", help="Set balances and limits to what the entries say.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set wrong balances right from the entries, and prove the whole ledger in the same transaction."""
+    place = place_of(ctx)
+    if not from_ledger:
+        raise CommandFailed(N_("Say --from-ledger: the entries are the only source a balance is repaired from."))
+    if not yes:
+        with transaction(place, commit=False) as (session, _):
+            wrong = quota_proofs.recount(session).rows
+        _show_wrong(place, wrong)
+        question = place.translate(N_("{count} numbers are wrong. Set balances and limits to what the entries say?"))
+        typer.confirm(question.format(count=len(wrong)), abort=True, err=True)
+    with transaction(place, event=Event.QUOTA_REPAIR) as (session, actor):
+        repaired = [asdict(each) for each in quota_proofs.repair(session, actor, reason=reason)]
+    if as_json:
+        show_json({"repaired": repaired})
+    else:
+        place.say(N_("{count} numbers were repaired; the ledger was recounted and balances."), count=len(repaired))
+
+
+def _show_wrong(place: Place, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        headings = (N_("account"), N_("key"), N_("column"), N_("recorded"), N_("recounted"), N_("source"))
+        names = ("name", "key", "column", "recorded", "recounted", "source")
+        show_table([tuple(row[name] for name in names) for row in rows], [place.translate(each) for each in headings])
 
 
 @app.command(epilog="Example: cloudmgr quota show 430102 --depth 1")

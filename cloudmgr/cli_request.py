@@ -8,12 +8,15 @@ from typing import Annotated, Any, cast
 import typer
 import yaml
 
+from cloudmgr import cli_request_changes, cli_request_sheet
 from cloudmgr.cli_http import Client
 from cloudmgr.cli_support import CommandFailed, Place, place_of, show_json, show_table
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import Decision, RequestPhase
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(cli_request_changes.app)
+app.add_typer(cli_request_sheet.app)
 
 RequestRef = Annotated[str, typer.Argument(help="Id, or number such as SQ20261122-0001.")]
 BodyFile = Annotated[Path, typer.Argument(help="The request as JSON or YAML; - reads it from standard input.")]
@@ -55,14 +58,17 @@ def show(ctx: typer.Context, request: RequestRef, as_json: AsJson = False) -> No
     """Show one request with its stages and servers."""
     place = place_of(ctx)
     client = Client(place)
-    _show(place, client.get(f"/requests/{_id(client, request)}"), as_json=as_json)
+    show_request(place, client.get(f"/requests/{_id(client, request)}"), as_json=as_json)
 
 
 @app.command(epilog="Example: cloudmgr request plan request.yaml")
 def plan(ctx: typer.Context, file: BodyFile, as_json: AsJson = False) -> None:
     """Preview a request: cost at every level, where it could go, what stands in the way; exit status 1 if it would be refused."""
-    place = place_of(ctx)
-    answer = Client(place).post("/plans", _read(file))
+    show_plan(Client(place_of(ctx)).post("/plans", _read(file)), as_json=as_json)
+
+
+def show_plan(answer: Any, *, as_json: bool) -> None:
+    """Print a plan; exit status 1 where it says that the request would be refused."""
     if as_json:
         show_json(answer)
     else:
@@ -90,8 +96,8 @@ def submit(
     body = _read(file)
     made = client.post("/requests", {**body, "draft": True} if draft else body)
     if wait and not draft:
-        made = _follow(client, made["id"], quiet=as_json)
-    _show(place, made, as_json=as_json)
+        made = follow_to_its_end(client, made["id"], quiet=as_json)
+    show_request(place, made, as_json=as_json)
 
 
 @app.command(epilog="Example: cloudmgr request approve SQ20261122-0001 --comment 同意")
@@ -124,6 +130,18 @@ def withdraw(ctx: typer.Context, request: RequestRef, as_json: AsJson = False) -
     _act(place_of(ctx), request, "withdraw", as_json=as_json)
 
 
+@app.command(epilog="Example: cloudmgr request urge SQ20261122-0001")
+def urge(ctx: typer.Context, request: RequestRef, as_json: AsJson = False) -> None:
+    """Tell those who may decide on your request that you wait; once a working day."""
+    place = place_of(ctx)
+    client = Client(place)
+    answer = client.post(f"/requests/{_id(client, request)}/urge")
+    if as_json:
+        show_json(answer)
+    else:
+        place.say(N_("Those who may decide are told; it can be urged again from {next}."), next=answer["next_at"])
+
+
 @app.command(epilog="Example: cloudmgr request retry SQ20261122-0001")
 def retry(ctx: typer.Context, request: RequestRef, as_json: AsJson = False) -> None:
     """Go on from the step that failed."""
@@ -134,12 +152,12 @@ def retry(ctx: typer.Context, request: RequestRef, as_json: AsJson = False) -> N
 def follow(ctx: typer.Context, request: RequestRef) -> None:
     """Print progress as it happens, playbook tasks included; exit status 1 unless everything was fulfilled."""
     client = Client(place_of(ctx))
-    ended = _follow(client, _id(client, request), quiet=False)
+    ended = follow_to_its_end(client, _id(client, request), quiet=False)
     if ended["phase"] != "fulfilled":
         raise typer.Exit(1)
 
 
-def _follow(client: Client, request_id: str, *, quiet: bool) -> Any:
+def follow_to_its_end(client: Client, request_id: str, *, quiet: bool) -> Any:
     """Print progress until the request has ended, looking again at each change of phase and each heartbeat."""
     seen = 0
     while (found := client.get(f"/requests/{request_id}"))["phase"] not in _ENDED:
@@ -156,12 +174,12 @@ def _follow(client: Client, request_id: str, *, quiet: bool) -> Any:
 def _decide(place: Place, ref: str, decision: Decision, comment: str, *, as_json: bool) -> None:
     client = Client(place)
     answer = client.post(f"/requests/{_id(client, ref)}/decisions", {"decision": decision.value, "comment": comment})
-    _show(place, answer, as_json=as_json)
+    show_request(place, answer, as_json=as_json)
 
 
 def _act(place: Place, ref: str, action: str, *, as_json: bool) -> None:
     client = Client(place)
-    _show(place, client.post(f"/requests/{_id(client, ref)}/{action}"), as_json=as_json)
+    show_request(place, client.post(f"/requests/{_id(client, ref)}/{action}"), as_json=as_json)
 
 
 def _id(client: Client, ref: str) -> str:
@@ -184,7 +202,8 @@ def _read(file: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", json.loads(json.dumps(body, default=str)))
 
 
-def _show(place: Place, found: Any, *, as_json: bool) -> None:
+def show_request(place: Place, found: Any, *, as_json: bool) -> None:
+    """Print a request with its stages and servers."""
     if as_json:
         show_json(found)
         return

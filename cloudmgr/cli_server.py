@@ -56,7 +56,7 @@ def list_servers(
 def show(ctx: typer.Context, server: ServerRef, as_json: AsJson = False) -> None:
     """Show everything about one server."""
     client = Client(place_of(ctx))
-    found = client.get(f"/servers/{_id(client, server)}")
+    found = client.get(f"/servers/{server_id(client, server)}")
     if as_json:
         show_json(found)
         return
@@ -83,14 +83,15 @@ def reboot(ctx: typer.Context, server: ServerRef, as_json: AsJson = False) -> No
 
 def _act(place: Place, ref: str, action: str, *, as_json: bool) -> None:
     client = Client(place)
-    asked = client.post(f"/servers/{_id(client, ref)}/actions", {"action": action})
+    asked = client.post(f"/servers/{server_id(client, ref)}/actions", {"action": action})
     if as_json:
         show_json(asked)
         return
     place.say(N_("{action} was asked of {server}."), action=action, server=ref)
 
 
-def _id(client: Client, ref: str) -> str:
+def server_id(client: Client, ref: str) -> str:
+    """Return the id of a server given by id or name."""
     if len(ref) == _UUID_LENGTH:
         return ref
     found = [each for each in client.pages("/servers", 200, name=ref) if each["name"] == ref]

@@ -26,7 +26,6 @@ from cloudmgr.domain.messages import N_, Message, Translator
 from cloudmgr.http import validation
 from cloudmgr.i18n import translator
 from cloudmgr.services import audit, policy
-from cloudmgr.services.apply_report import ApplyRefused
 from cloudmgr.settings import Settings, load_settings
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
 
@@ -159,8 +158,8 @@ def tell_refusal(error: Exception) -> bool:
         _tell(error.message.render(translate), [_line(each, translate) for each in error.lines])
     elif isinstance(error, Refusal):
         lines = [_finding_line(each, translate) for each in error.errors]
-        if isinstance(error, ApplyRefused):
-            lines += [_finding_line(each, translate) for each in validation.findings(error.invalid)]
+        invalid = getattr(error, "invalid", ())
+        lines += [_finding_line(each, translate) for each in validation.findings(invalid)]
         if error.field and not lines:
             lines = [error.field]
         _tell(error.message.render(translate), lines)

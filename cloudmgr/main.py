@@ -1,5 +1,6 @@
 """The web process: one application from settings, and the server that runs it."""
 
+import gc
 import ipaddress
 import signal
 import sys
@@ -14,20 +15,31 @@ from fastapi import APIRouter, FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import cloudmgr
+import cloudmgr.api.approvals
 import cloudmgr.api.audit
 import cloudmgr.api.catalogue
 import cloudmgr.api.certificates
+import cloudmgr.api.change_freezes
+import cloudmgr.api.deadlines
 import cloudmgr.api.exports
 import cloudmgr.api.findings
 import cloudmgr.api.imports
 import cloudmgr.api.inventory
+import cloudmgr.api.notices
 import cloudmgr.api.openings
 import cloudmgr.api.ops
 import cloudmgr.api.organizations
 import cloudmgr.api.plans
 import cloudmgr.api.playbooks
 import cloudmgr.api.projects
+import cloudmgr.api.quota_history
+import cloudmgr.api.quota_moves
+import cloudmgr.api.quota_plans
+import cloudmgr.api.quota_proofs
+import cloudmgr.api.quota_shares
 import cloudmgr.api.quotas
+import cloudmgr.api.remarks
+import cloudmgr.api.request_sheets
 import cloudmgr.api.requests
 import cloudmgr.api.servers
 import cloudmgr.api.sessions
@@ -47,6 +59,9 @@ from web import app as console
 from web.assets import Assets
 
 ROUTERS: tuple[APIRouter, ...] = (
+    cloudmgr.api.plans.router,
+    cloudmgr.api.request_sheets.router,
+    cloudmgr.api.requests.router,  # asked most, and routes are looked through in this order
     cloudmgr.api.ops.router,
     cloudmgr.api.sessions.router,
     cloudmgr.api.users.router,
@@ -55,13 +70,21 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.catalogue.router,
     cloudmgr.api.subnets.router,
     cloudmgr.api.openings.router,
+    cloudmgr.api.quota_proofs.router,
+    cloudmgr.api.quota_history.router,
+    cloudmgr.api.quota_plans.router,
+    cloudmgr.api.quota_shares.router,
     cloudmgr.api.quotas.router,
+    cloudmgr.api.quota_moves.router,
     cloudmgr.api.audit.router,
     cloudmgr.api.servers.router,
     cloudmgr.api.volumes.router,
     cloudmgr.api.certificates.router,
-    cloudmgr.api.plans.router,
-    cloudmgr.api.requests.router,
+    cloudmgr.api.remarks.router,
+    cloudmgr.api.approvals.router,
+    cloudmgr.api.deadlines.router,
+    cloudmgr.api.change_freezes.router,
+    cloudmgr.api.notices.router,
     cloudmgr.api.playbooks.router,
     cloudmgr.api.inventory.router,
     cloudmgr.api.imports.router,
@@ -204,6 +227,8 @@ def _serve(settings: Settings, *, with_worker: bool, alongside: Callable[[], Non
     if worker is not None:
         worker.start()
     try:
+        gc.collect()
+        gc.freeze()  # modules and models stay for good: looking them over again and again costs requests their time
         if alongside is not None:
             threading.Thread(target=alongside, name="alongside", daemon=True).start()
         server.run()

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from cloudmgr.domain.notices import NoticeEvent
 
 
 class Section(BaseModel):
@@ -56,8 +58,14 @@ class WorkerSection(Section):
     """How often changes are asked of a backend that can tell them; 0: never."""
     sync_timeout_s: float = Field(default=300, ge=0.1)
     """Longest reading of one backend's servers."""
+    deadlines_interval_s: float = Field(default=60, ge=1, le=3600)
+    """How often is looked for reminders, overdue stages and change freezes that have ended."""
     retire_recheck_s: float = Field(default=60, ge=0.05)
     """How soon a retirement that waits is taken up again; twice as late each time, an hour at most."""
+    quota_turn_s: float = Field(default=60, ge=0.05, le=86400)
+    """How often is looked for limits that begin or end, loans that are due, holds that lasted too long, and crossings."""
+    prover_interval_s: float = Field(default=300, ge=0)
+    """How often the quota ledger is recounted; 0: only when somebody asks."""
     playbook_timeout_s: float = Field(default=3600, ge=10)
     ansible_command_prefix: tuple[str, ...] = ()
     """Put before ansible-playbook, e.g. to enter a network namespace."""
@@ -85,6 +93,14 @@ class Security(Section):
 class Policy(Section):
     lease_max_days: int = Field(default=3 * 366, ge=1)
     lease_reminder_days: tuple[int, ...] = (60, 30, 7)
+    lease_grace_days: int = Field(default=30, ge=0, le=3660)
+    """So many days after it was frozen at its lease's end a server is retired; 0: never by itself."""
+    project_no_required: bool = False
+    """New servers are refused to a project without a project number (立项文号)."""
+    funding_source_required: bool = False
+    """A request for new servers must say who pays."""
+    attachments_required: int = Field(default=0, ge=0, le=20)
+    """A request for new servers is submitted with at least so many attachments."""
     event_retention_days: int = Field(default=400, ge=190)
     playbook_event_retention_days: int = Field(default=200, ge=1)
     workflow_retention_days: int = Field(default=30, ge=1)
@@ -94,6 +110,88 @@ class Policy(Section):
     audit_retention_days: int = Field(default=400, ge=190)
     """Audit events are kept at least this long; nothing here deletes them."""
     prefer_xinchuang: bool = True
+    approval_file: Path | None = None
+    """The approval policy; loaded at the start of a worker where its version is not loaded yet."""
+    quota_change_auto_pct: int = Field(default=10, ge=0, le=1000)
+    """A quota request that raises no limit by more than this is granted by rule; 0: every one is decided on."""
+    quota_change_auto_days: int = Field(default=30, ge=0, le=3650)
+    """A second raise of the same account within so many days is always decided on; 0: that does not matter."""
+    quota_overallocation_max_pct: int = Field(default=0, ge=0, le=10_000)
+    """At most so much of a limit, in percent, may be allotted to the accounts right below it; 0: any amount."""
+    quota_hold_days: int = Field(default=60, ge=0, le=3650)
+    """A request on which nobody decides for so many days is returned, and what it held is free again; 0: never."""
+    quota_warning_pct: tuple[int, ...] = (80, 90, 100)
+    """Thresholds of use, in percent of a limit, whose crossing is told once."""
+    loan_overdue: Literal["block_growth", "extend"] = "block_growth"
+    """What happens with a loan that is still in use on its day."""
+    loan_extend_days: int = Field(default=30, ge=1, le=366)
+    loan_max_extensions: int = Field(default=1, ge=0, le=12)
+    """With `extend`: so often; then growth is blocked."""
+    holidays_file: Path | None = None
+    """Days off and exchanged working days; a year in it stands instead of the packaged one."""
+    working_hours: tuple[str, ...] = ("09:00-12:00", "13:30-17:30")
+    reminder_working_days: tuple[int, ...] = (1, 0)
+    """So many working days before a stage is due, those who decide are reminded; 0: on the morning of the day itself."""
+    timeout_working_days: int = Field(default=10, ge=1, le=250)
+    """So many working days after a stage was due, what the approval policy says of its timeout is done."""
+    emergency_allowance: Mapping[str, int] = Field(
+        default_factory=lambda: {"servers": 16, "vcpus": 64, "memory_mib": 262144}
+    )
+    """What a district's emergency orders may take before they are approved, by quota key."""
+    emergency_days: int = Field(default=3, ge=1, le=60)
+    """Within so many working days an emergency order must be approved."""
+    change_freeze_kinds: tuple[str, ...] = (
+        "retire",
+        "resize",
+        "volume",
+        "snapshot",
+        "ports",
+        "public_ip",
+        "freeze",
+        "unfreeze",
+    )
+    """Kinds of request that wait while a change freeze holds."""
+
+
+class Mail(Section):
+    """Without `host` nobody is told by e-mail."""
+
+    host: str | None = None
+    port: int = Field(default=587, ge=1, le=65535)
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    ca_file: Path | None = None
+    """Certificates to believe instead of the system's."""
+    sender: str = "cloudmgr@localhost"
+    user: str | None = None
+    password_file: Path | None = None
+    timeout_s: float = Field(default=20, ge=0.1, le=120)
+
+
+class Notices(Section):
+    console_url: str = ""
+    """Put before the links in e-mail and webhooks, e.g. https://cloud.example.gov.cn"""
+    spread_interval_s: float = Field(default=2, ge=0.05, le=60)
+    """How often is looked for what to tell, and for deliveries that are due."""
+    first_retry_s: float = Field(default=30, ge=0.05)
+    most_retry_s: float = Field(default=3600, ge=0.05)
+    """Between two tries at most; each wait is twice the one before."""
+    give_up_hours: float = Field(default=24, gt=0, le=24 * 14)
+    retention_days: int = Field(default=400, ge=1)
+
+
+class Webhook(Section):
+    """One receiver of signed messages."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    url: str = Field(pattern=r"^https?://[^\s@]+$", max_length=2000)
+    secret_file: Path
+    """At least 32 bytes; the key of the signature."""
+    events: tuple[NoticeEvent, ...] = ()
+    """Which happenings it is told; none: all."""
+    networks: tuple[IPvAnyNetwork, ...] = ()
+    """Networks that are not public and to which its name may resolve all the same."""
+    ca_file: Path | None = None
+    timeout_s: float = Field(default=15, ge=0.1, le=120)
 
 
 class Log(Section):
@@ -115,6 +213,9 @@ class Settings(BaseSettings):
     security: Security = Security()
     policy: Policy = Policy()
     log: Log = Log()
+    mail: Mail = Mail()
+    notices: Notices = Notices()
+    webhooks: tuple[Webhook, ...] = ()
     backends: tuple[Mapping[str, Any], ...] = ()
     playbooks_dirs: tuple[Path, ...] = ()
     """Further folders with catalog/*.yml beside the built-in playbooks."""

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,11 +27,20 @@ from cloudmgr.domain.findings import SyncKind
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Backend
 from cloudmgr.models import Worker as WorkerRow
-from cloudmgr.services import audit, audit_verification, certificates, maintenance
+from cloudmgr.services import (
+    approval_policy,
+    audit,
+    audit_verification,
+    certificates,
+    deliveries,
+    maintenance,
+    policy,
+    quota_proofs,
+)
 from cloudmgr.settings import Settings
 from cloudmgr.store.db import begin_immediate, make_engine, new_session
 from cloudmgr.worker_listener import Listener
-from cloudmgr.workflows import discover, housekeeping, looks, openings, sync
+from cloudmgr.workflows import deadlines, discover, housekeeping, leases, looks, openings, quota_turns, sync
 from cloudmgr.workflows import engine as engines
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.reaper import Reaper
@@ -48,8 +57,12 @@ SCHEDULE_S = 5.0
 SWEEP_S = 3600.0
 OPENINGS_S = 600.0
 """How often is looked for openings whose last day is past; each is tried once an hour."""
+LEASES_S = 300.0
+"""How often is looked whether a day has begun on which leases are not yet acted on."""
 VERIFY_S = 24 * 3600.0
-FIRST_S = {"_sweep": 60.0, "_verify_log": 120.0}
+PROVER_LOOK_S = 10.0
+"""How often is looked whether a new period of the quota ledger's recount has begun."""
+FIRST_S = {"_sweep": 60.0, "_verify_log": 120.0, "_act_on_leases": 60.0}
 """What need not run at the start is first done so long after it."""
 EXIT_CANNOT_BEGIN = 75
 """EX_TEMPFAIL: start me again."""
@@ -77,6 +90,7 @@ class Worker:
             max_workers=max(8, len(settings.backends) + 2), thread_name_prefix="watch"
         )  # one that does not answer never keeps another from being asked
         self._scheduled: set[str] = set()
+        self._leases_day: date | None = None
         self._watching: dict[str, Future[None]] = {}
         self._engine: sa.Engine | None = None
 
@@ -116,6 +130,7 @@ class Worker:
             self._reaper = Reaper(self._engine, self.executor_id)
             self._reaper.hold()
         self._declare_backends()
+        self._load_policy()
         engines.start(self.settings, self.executor_id, self._engine)
         self._working = True
         if self._reaper is not None:
@@ -180,8 +195,14 @@ class Worker:
             (self._sweep, SWEEP_S),
             (self._end_openings, OPENINGS_S),
             (self._verify_log, VERIFY_S),
+            (self._act_on_leases, LEASES_S),
             (self._take_up_retirements, self.settings.worker.retire_recheck_s),
+            (self._turn_quotas, self.settings.worker.quota_turn_s),
+            (self._watch_deadlines, self.settings.worker.deadlines_interval_s),
+            (self._tell, self.settings.notices.spread_interval_s),
         ]
+        if self.settings.worker.prover_interval_s:
+            rounds.append((self._recount_quotas, min(PROVER_LOOK_S, self.settings.worker.prover_interval_s)))
         if self._reaper is not None:
             rounds += [(self._reaper.prove_alive, BEAT_S), (self._reaper.reap, REAP_S)]
         due = {deed: time.monotonic() + FIRST_S.get(deed.__name__, every) for deed, every in rounds}
@@ -229,6 +250,10 @@ class Worker:
                     backend.is_configured = False
                     session.add(backend)
 
+    def _load_policy(self) -> None:
+        with self._transaction() as session:
+            approval_policy.prepare(policy.attach(session, self.settings), SYSTEM)
+
     def _watch_backends(self) -> None:
         """Ask every backend at once; one that is still being asked from the last round is left to it."""
         for section in self.settings.backends:
@@ -253,6 +278,17 @@ class Worker:
         with self._transaction() as session:
             certificates.take_up_due(session, timedelta(seconds=self.settings.worker.retire_recheck_s))
 
+    def _tell(self) -> None:
+        """Spread what happened to inboxes and deliveries, and begin deliveries that are due."""
+        if self._engine is None:
+            return
+        with new_session(self._engine) as session:  # nearly always there is nothing, and a look takes no lock
+            if not deliveries.has_work(session):
+                return
+        with self._transaction() as session:
+            deliveries.spread(session, self.settings)
+            deliveries.take_up_due(session)
+
     def _schedule_looks(self) -> None:
         """Enqueue the looks of the present period; workers that do so at the same time enqueue them once."""
         names = [str(section["name"]) for section in self.settings.backends]
@@ -272,10 +308,33 @@ class Worker:
                 done = discover.schedule(session, wanted)
             self._scheduled |= done
 
+    def _recount_quotas(self) -> None:
+        """Have the recount of the present period enqueued, once for all workers."""
+        with self._transaction() as session:
+            quota_proofs.schedule(session, self.settings.worker.prover_interval_s)
+
+    def _turn_quotas(self) -> None:
+        """Have done what time does to quota, where there is something: limits, loans, holds, crossings."""
+        with self._transaction() as session:
+            quota_turns.schedule(session, self.settings.worker.quota_turn_s)
+
+    def _watch_deadlines(self) -> None:
+        """Have done what the clock has to do, where there is something: reminders, escalations, ended freezes."""
+        with self._transaction() as session:
+            deadlines.schedule(session, self.settings.worker.deadlines_interval_s)
+
     def _end_openings(self) -> None:
         """Have openings closed whose last day is past, and public addresses given back that could not be before."""
         with self._transaction() as session:
             openings.schedule(session)
+
+    def _act_on_leases(self) -> None:
+        """Have leases acted on, once a day: workers that do so at the same time do it once."""
+        day = clock.today()
+        if day != self._leases_day:
+            with self._transaction() as session:
+                leases.schedule(session, day)
+            self._leases_day = day
 
     def _sweep(self) -> None:
         with self._transaction() as session:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from uuid import UUID
 
 from quotas.keys import Key
@@ -16,6 +17,15 @@ class Balance:
     used: int
     reserved: int
     overhang: int = 0
+    guaranteed: int = 0
+    set_aside: int = 0
+    """What the accounts right below have been guaranteed and have not taken yet."""
+    borrowed: int = 0
+
+    @property
+    def unfilled(self) -> int:
+        """How much of the own guarantee is not taken yet: the level above keeps it free."""
+        return max(0, self.guaranteed - self.used - self.reserved)
 
     @property
     def available(self) -> int | None:
@@ -32,6 +42,7 @@ class Level:
     code: str
     name: str
     balances: Mapping[Key, Balance]
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,27 +98,56 @@ def totals(charges: Iterable[Charge]) -> dict[tuple[UUID, Key], tuple[int, int]]
 
 
 def bindings(levels: Sequence[Level], growth: Mapping[tuple[UUID, Key], int]) -> list[Binding]:
-    """Return every limit that the growth would pass, root first, keys in order."""
+    """Return every limit that the growth would pass, root first, keys in order.
+
+    What siblings have been guaranteed counts as taken, except for growth that stays within the guarantee of the account
+    through which it comes: that was kept free for it.
+    """
+    asides = set_aside_changes(levels, growth)
     found = []
     for level in levels:
         for (account_id, key), asked in growth.items():
             if account_id != level.account_id or asked <= 0:
                 continue
             balance = level.balances.get(key, EMPTY)
-            if balance.limit is not None and balance.used + balance.reserved + asked > balance.limit:
-                found.append(Binding(account_id, level.name, key, balance.limit, balance.used, balance.reserved, asked))
+            if balance.limit is None:
+                continue
+            aside = asides.get((account_id, key), 0)
+            kept = balance.set_aside + aside if asked + aside > 0 else 0
+            if balance.used + balance.reserved + asked + kept > balance.limit:
+                found.append(
+                    Binding(account_id, level.name, key, balance.limit, balance.used, balance.reserved, asked, kept)
+                )
     return found
+
+
+def set_aside_changes(levels: Sequence[Level], growth: Mapping[tuple[UUID, Key], int]) -> dict[tuple[UUID, Key], int]:
+    """Return by how much what is set aside at each account changes, when the account below it fills its guarantee or not.
+
+    `levels` lead down from account to account; `growth` may shrink.
+    """
+    changes: dict[tuple[UUID, Key], int] = {}
+    for above, below in pairwise(levels):
+        for key, balance in below.balances.items():
+            grown = growth.get((below.account_id, key), 0)
+            if balance.guaranteed and grown:
+                taken = balance.used + balance.reserved + grown
+                if change := max(0, balance.guaranteed - taken) - balance.unfilled:
+                    changes[above.account_id, key] = change
+    return changes
 
 
 def room(levels: Sequence[Level], key: Key) -> int | None:
     """Return how much of `key` the last level and all above it let in; None where nothing limits it.
 
-    A narrowed key is bound by the wider ones too: vCPUs on Arm are vCPUs.
+    A narrowed key is bound by the wider ones too: vCPUs on Arm are vCPUs. What accounts beside the way have been
+    guaranteed is not room.
     """
-    free = [
-        balance.available
-        for level in levels
-        for other, balance in level.balances.items()
-        if balance.available is not None and other.contains(key)
-    ]
+    free = []
+    for number, level in enumerate(levels):
+        below = levels[number + 1].balances if number + 1 < len(levels) else {}
+        for other, balance in level.balances.items():
+            if balance.available is not None and other.contains(key):
+                own = below.get(other, EMPTY).unfilled
+                free.append(max(min(own, balance.available), balance.available - (balance.set_aside - own)))
     return min(free, default=None)

@@ -17,7 +17,7 @@ from sqlmodel import Session
 
 from cloudmgr.domain import clock
 from quotas.accounts import ACCOUNTS, chain_of
-from quotas.admission import Balance, Charge, Level, totals
+from quotas.admission import Balance, Charge, Level, set_aside_changes, totals
 from quotas.keys import DIMENSIONS, Key, stored_key
 from quotas.refusals import LedgerError
 from quotas.rowsets import combined, encode, rowset
@@ -26,7 +26,20 @@ from quotas.tables import BalanceRow, EntryRow
 BALANCES = BalanceRow.__table__  # type: ignore[attr-defined]
 ENTRIES = EntryRow.__table__  # type: ignore[attr-defined]
 
+BALANCE_COLUMNS = (
+    BALANCES.c.key,
+    BALANCES.c.limit_amount,
+    BALANCES.c.used,
+    BALANCES.c.reserved,
+    BALANCES.c.overhang,
+    BALANCES.c.guaranteed,
+    BALANCES.c.set_aside,
+    BALANCES.c.borrowed,
+)
+"""What `balance_of` reads."""
+
 _AMOUNT = sa.BigInteger()
+_NOTHING = dict.fromkeys(("used", "reserved", "overhang", "guaranteed", "set_aside", "borrowed"), 0)
 
 
 def read_levels(session: Session, account_id: UUID) -> list[Level]:
@@ -35,19 +48,21 @@ def read_levels(session: Session, account_id: UUID) -> list[Level]:
     levels = []
     for _, group in groupby(rows, key=lambda row: row.id):
         found = list(group)
-        balances = {
-            stored_key(row.key): Balance(row.limit_amount, row.used, row.reserved, row.overhang)
-            for row in found
-            if row.key is not None
-        }
-        levels.append(Level(found[0].id, found[0].parent_id, found[0].code, found[0].name, balances))
+        balances = {stored_key(row.key): balance_of(row) for row in found if row.key is not None}
+        is_closed = found[0].closed_at is not None
+        levels.append(Level(found[0].id, found[0].parent_id, found[0].code, found[0].name, balances, is_closed))
     return levels
+
+
+def balance_of(row: Any) -> Balance:
+    """Return the balance in a row that holds `BALANCE_COLUMNS`."""
+    return Balance(row.limit_amount, row.used, row.reserved, row.overhang, row.guaranteed, row.set_aside, row.borrowed)
 
 
 def open_balances(session: Session, missing: Iterable[tuple[UUID, Key]]) -> None:
     """Start counting keys at accounts where they have no row yet, from zero."""
     rows = [
-        {"account_id": account_id, "key": str(key), "resource": key.resource, "used": 0, "reserved": 0, "overhang": 0}
+        {"account_id": account_id, "key": str(key), "resource": key.resource, **_NOTHING}
         | {name: dict(key.dims).get(name) for name in DIMENSIONS}
         for account_id, key in missing
     ]
@@ -78,9 +93,17 @@ def write_movement(
     changes = totals(charges)
     known = {(level.account_id, key) for level in levels for key in level.balances}
     open_balances(session, [change for change in changes if change not in known])
+    asides = set_aside_changes(levels, {balance: used + reserved for balance, (used, reserved) in changes.items()})
+    changes |= dict.fromkeys(asides.keys() - changes.keys(), (0, 0))
     bound = dict(parameters or {}) | {
         "deltas": encode(
-            {"account_id": account_id.hex, "key": str(key), "used": used, "reserved": reserved}
+            {
+                "account_id": account_id.hex,
+                "key": str(key),
+                "used": used,
+                "reserved": reserved,
+                "aside": asides.get((account_id, key), 0),
+            }
             for (account_id, key), (used, reserved) in changes.items()
         ),
         "lines": encode(
@@ -112,7 +135,11 @@ def _statements(dialect: str, along: tuple[UpdateBase, ...], above_limits: bool)
 
 
 def _change_balances(dialect: str, *, above_limits: bool) -> UpdateBase:
-    delta = rowset(dialect, "deltas", {"account_id": sa.Uuid(), "key": sa.Text(), "used": _AMOUNT, "reserved": _AMOUNT})
+    delta = rowset(
+        dialect,
+        "deltas",
+        {"account_id": sa.Uuid(), "key": sa.Text(), "used": _AMOUNT, "reserved": _AMOUNT, "aside": _AMOUNT},
+    )
     growth = delta.c.used + delta.c.reserved
     after = BALANCES.c.used + BALANCES.c.reserved + growth
     if above_limits:
@@ -122,6 +149,7 @@ def _change_balances(dialect: str, *, above_limits: bool) -> UpdateBase:
             .values(
                 used=BALANCES.c.used + delta.c.used,
                 reserved=BALANCES.c.reserved + delta.c.reserved,
+                set_aside=BALANCES.c.set_aside + delta.c.aside,
                 overhang=sa.case((after > BALANCES.c.limit_amount, after - BALANCES.c.limit_amount), else_=0),
             )
         )
@@ -135,6 +163,7 @@ def _change_balances(dialect: str, *, above_limits: bool) -> UpdateBase:
         .values(
             used=BALANCES.c.used + delta.c.used,
             reserved=BALANCES.c.reserved + delta.c.reserved,
+            set_aside=BALANCES.c.set_aside + delta.c.aside,
             overhang=sa.case(
                 (sa.or_(growth >= 0, BALANCES.c.overhang == 0), BALANCES.c.overhang),
                 (after <= BALANCES.c.limit_amount, 0),
@@ -168,11 +197,8 @@ _LEVELS = (
         ACCOUNTS.c.parent_id,
         ACCOUNTS.c.code,
         ACCOUNTS.c.name,
-        BALANCES.c.key,
-        BALANCES.c.limit_amount,
-        BALANCES.c.used,
-        BALANCES.c.reserved,
-        BALANCES.c.overhang,
+        ACCOUNTS.c.closed_at,
+        *BALANCE_COLUMNS,
     )
     .select_from(_chain.join(ACCOUNTS, ACCOUNTS.c.id == _chain.c.id).outerjoin(BALANCES))
     .order_by(_chain.c.distance.desc(), BALANCES.c.key)

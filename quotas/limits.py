@@ -11,14 +11,16 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_
-from quotas.accounts import lock_tree
+from quotas.accounts import lock_tree, require_open
 from quotas.admission import EMPTY, Level
 from quotas.books import BALANCES, ENTRIES, open_balances, read_levels
+from quotas.guarantees import require_ceilings
 from quotas.keys import Key, parse_key
 from quotas.parts import check_amount
 from quotas.recount import recounted
 from quotas.refusals import LimitOmitted, RootLimitRequired
 from quotas.tables import LimitRow
+from quotas.timed_tables import TermRow
 
 LIMITS = LimitRow.__table__  # type: ignore[attr-defined]
 
@@ -49,33 +51,70 @@ def set_limits(
 
     Raises:
         LimitOmitted: `replace`, and a limit is not named; `errors` lists the keys.
+        GuaranteeRefused: below what is guaranteed to the account, or to those right below it.
         RootLimitRequired: None for a plain key at the root.
         InvalidInput: a malformed or doubled key, an impossible amount, no reason.
-        NotFound: no such account.
+        Conflict: the account is closed. NotFound: no such account.
     """
-    wanted = _checked(limits)
+    wanted = checked_limits(limits)
     if not reason.strip():
         raise InvalidInput(N_("Say why the limit changes."), field="reason")
     lock_tree(session, account_id)
     level = read_levels(session, account_id)[-1]
+    require_open(level)
     if replace:
         _require_all(level, wanted)
     if level.parent_id is None:
-        _require_at_root(wanted)
+        require_at_root(wanted)
     changes = []
     for key, after in wanted.items():
         before = level.balances.get(key, EMPTY).limit
         if before != after:
             changes.append(LimitChange(key, before, after))
-    movement_id = new_id()
-    _count_from_now(session, level, [change.key for change in changes if change.key not in level.balances], movement_id)
-    for change in changes:
-        _write(session, account_id, change, movement_id)
-    _remember(session, account_id, changes, movement_id, reason=reason, basis_no=basis_no, actor=actor)
+    require_ceilings(session, level, {change.key: change.after for change in changes})
+    change_limits(session, level, changes, new_id(), reason=reason, basis_no=basis_no, actor=actor)
+    _supersede(session, account_id, [change.key for change in changes])
     return changes
 
 
-def _checked(limits: Mapping[str, int | None]) -> dict[Key, int | None]:
+def change_limits(
+    session: Session,
+    level: Level,
+    changes: list[LimitChange],
+    movement_id: UUID,
+    *,
+    reason: str,
+    basis_no: str | None,
+    actor: str,
+) -> None:
+    """Write what was decided on one account's limits, and remember why. The tree is locked, `level` read after that.
+
+    Several accounts may share one `movement_id`: a transfer is one movement.
+    """
+    _count_from_now(session, level, [change.key for change in changes if change.key not in level.balances], movement_id)
+    for change in changes:
+        _write(session, level.account_id, change, movement_id)
+    _remember(session, level.account_id, changes, movement_id, reason=reason, basis_no=basis_no, actor=actor)
+
+
+def _supersede(session: Session, account_id: UUID, keys: list[Key]) -> None:
+    """Let a decision made now outlive limits that were in force for a time: their end changes nothing any more."""
+    if keys:
+        terms = TermRow.__table__  # type: ignore[attr-defined]
+        texts = [str(key) for key in keys]
+        session.connection().execute(
+            sa.update(terms)
+            .where(terms.c.account_id == account_id, terms.c.key.in_(texts), terms.c.state == "in_force")
+            .values(state="superseded", changed_at=clock.now())
+        )
+
+
+def checked_limits(limits: Mapping[str, int | None]) -> dict[Key, int | None]:
+    """Return limits by key.
+
+    Raises:
+        InvalidInput: a malformed or doubled key, or an impossible amount.
+    """
     wanted: dict[Key, int | None] = {}
     for text, amount in limits.items():
         field = f"limits.{text}"
@@ -109,7 +148,12 @@ def _require_all(level: Level, wanted: Mapping[Key, int | None]) -> None:
         )
 
 
-def _require_at_root(wanted: Mapping[Key, int | None]) -> None:
+def require_at_root(wanted: Mapping[Key, int | None]) -> None:
+    """Refuse to take a plain limit from the topmost account.
+
+    Raises:
+        RootLimitRequired: naming the keys.
+    """
     missing = [key for key, amount in wanted.items() if amount is None and key.is_plain]
     if missing:
         raise RootLimitRequired(

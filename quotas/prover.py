@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlmodel import Session
 
 from cloudmgr.domain import clock
+from quotas import guarantees, loan_books
 from quotas.accounts import ACCOUNTS
 from quotas.books import BALANCES, ENTRIES
 from quotas.recount import recounted
@@ -17,7 +18,7 @@ from quotas.recount import recounted
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One number in the books that its source does not bear out; `source` is entries or parts."""
+    """One number in the books that its source does not bear out; `source` is entries, parts, guarantees or loans."""
 
     account_id: UUID
     name: str
@@ -53,14 +54,25 @@ def verify(session: Session) -> Verification:
     at = clock.now()
     accounts = connection.execute(sa.select(sa.func.count()).select_from(ACCOUNTS)).scalar_one()
     entries = connection.execute(sa.select(sa.func.count()).select_from(ENTRIES)).scalar_one()
+    promises = [
+        *((*found, "guarantees") for found in guarantees.mismatches(connection)),
+        *((*found, "loans") for found in loan_books.mismatches(connection)),
+    ]
     found = [
         *_compare(connection, _sum_of_entries(), "entries"),
         *_compare(connection, recounted(), "parts"),
         *_compare_limits(connection),
+        *(Mismatch(account, "", key, column, is_, should, by) for account, key, column, is_, should, by in promises),
     ]
     names = _names(connection, {mismatch.account_id for mismatch in found})
     named = [_named(mismatch, names) for mismatch in found]
     return Verification(accounts, entries, named, at)
+
+
+def between_sources(session: Session) -> list[Mismatch]:
+    """Return where entries and parts do not tell the same; `recorded` is what the entries say."""
+    entries = _sum_of_entries()
+    return list(_compare(session.connection(), recounted(), "parts", of=entries))
 
 
 def _sum_of_entries() -> sa.Subquery:
@@ -76,15 +88,17 @@ def _sum_of_entries() -> sa.Subquery:
     )
 
 
-def _compare(connection: sa.Connection, counted: sa.Subquery, source: str) -> Iterator[Mismatch]:
-    """Yield balances that differ, in either direction: rows without a source, sources without a row."""
+def _compare(
+    connection: sa.Connection, counted: sa.Subquery, source: str, of: sa.FromClause = BALANCES
+) -> Iterator[Mismatch]:
+    """Yield balances (or what stands for them) that differ, either way: rows without a source, sources without a row."""
     zero = sa.literal(0, sa.BigInteger)
     both = sa.union_all(
         sa.select(
-            BALANCES.c.account_id,
-            BALANCES.c.key,
-            BALANCES.c.used,
-            BALANCES.c.reserved,
+            of.c.account_id,
+            of.c.key,
+            of.c.used,
+            of.c.reserved,
             zero.label("counted_used"),
             zero.label("counted_reserved"),
         ),

@@ -1,13 +1,13 @@
 """What the ledger refuses, in words, numbers and a way out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
 
 from cloudmgr.domain.errors import InvalidInput, Refusal
 from cloudmgr.domain.messages import N_, Message
-from quotas.keys import Key
+from quotas.keys import Key, stored_key
 
 _TOLD = 3
 
@@ -23,11 +23,13 @@ class Binding:
     used: int
     reserved: int
     asked: int
+    kept_free: int = 0
+    """How much of the limit has been guaranteed to accounts beside the asker and not been taken by them yet."""
 
     @property
     def left(self) -> int:
         """How much could still be asked for here."""
-        return max(0, self.limit - self.used - self.reserved)
+        return max(0, self.limit - self.used - self.reserved - self.kept_free)
 
     def as_json(self) -> dict[str, Any]:
         """Return the finding as the API shows it."""
@@ -39,10 +41,28 @@ class Binding:
             "used": self.used,
             "reserved": self.reserved,
             "asked": self.asked,
+            **({"kept_free": self.kept_free} if self.kept_free else {}),
         }
 
     def describe(self) -> Message:
         """Return the finding as one clause."""
+        if self.kept_free:
+            return Message(
+                N_(
+                    "{account} has {left} of {limit} {key} left ({used} used, {reserved} reserved, {kept} kept free as "
+                    "guaranteed to others) and {asked} more are asked for"
+                ),
+                {
+                    "account": self.name,
+                    "left": self.left,
+                    "limit": self.limit,
+                    "key": self.key.describe(),
+                    "used": self.used,
+                    "reserved": self.reserved,
+                    "kept": self.kept_free,
+                    "asked": self.asked,
+                },
+            )
         return Message(
             N_(
                 "{account} has {left} of {limit} {key} left ({used} used, {reserved} reserved) and {asked} more are asked for"
@@ -54,6 +74,19 @@ class Binding:
                 "key": self.key.describe(),
                 "used": self.used,
                 "reserved": self.reserved,
+                "asked": self.asked,
+            },
+        )
+
+    def describe_giving(self) -> Message:
+        """Return the finding as one clause, where what is asked for is to leave this account."""
+        return Message(
+            N_("{account} has {left} of {limit} {key} free and {asked} are to go"),
+            {
+                "account": self.name,
+                "left": self.left,
+                "limit": self.limit,
+                "key": self.key.describe(),
                 "asked": self.asked,
             },
         )
@@ -96,11 +129,53 @@ class QuotaExceeded(Refusal):
             )
 
 
+class LimitInUse(Refusal):
+    """More is to leave an account than is free there; `errors` and `bindings` list every account and key."""
+
+    code: ClassVar[str] = "limit_in_use"
+
+    def __init__(self, bindings: Sequence[Binding]) -> None:
+        self.bindings = tuple(bindings)
+        super().__init__(
+            N_("Not enough is free to give: {bindings}. Give less, or free something there first."),
+            errors=[binding.as_json() for binding in self.bindings],
+            bindings=[binding.describe_giving() for binding in self.bindings],
+        )
+
+
 def _change(bindings: Sequence[Binding]) -> dict[str, Any]:
     """Return a quota change, ready to be sent, that would lift what binds nearest to the asker."""
     nearest = bindings[-1].account_id
-    wanted = {str(b.key): b.used + b.reserved + b.asked for b in bindings if b.account_id == nearest}
+    wanted = {str(b.key): b.used + b.reserved + b.kept_free + b.asked for b in bindings if b.account_id == nearest}
     return {"kind": "quota_change", "account": str(nearest), "limits": wanted}
+
+
+class GuaranteeRefused(Refusal):
+    """What was to be guaranteed is not backed, or a limit would fall below what is guaranteed; `errors` tells where."""
+
+    code: ClassVar[str] = "guarantee_refused"
+
+    def __init__(self, problems: Sequence[Mapping[str, Any]]) -> None:
+        told = [
+            Message(
+                N_("{account}: {promised} {key} would be guaranteed, and the limit is {limit}"),
+                {
+                    "account": each["name"],
+                    "promised": each["guaranteed"],
+                    "key": stored_key(str(each["key"])).describe(),
+                    "limit": Message(N_("not set")) if each["limit"] is None else each["limit"],
+                },
+            )
+            for each in problems[:_TOLD]
+        ]
+        super().__init__(
+            N_(
+                "Not every level stands behind this guarantee: {problems}. "
+                "Each level above must be guaranteed as much, except the topmost, and have room for it."
+            ),
+            errors=problems,
+            problems=told,
+        )
 
 
 class LimitOmitted(InvalidInput):

@@ -7,6 +7,7 @@ held before and what it holds after, charged to its account and all accounts abo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -15,7 +16,8 @@ from sqlmodel import Session
 from cloudmgr.domain.errors import Conflict, InvalidInput, NotFound
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_
-from quotas.accounts import lock_tree, lock_tree_of_reservation
+from quotas import quick
+from quotas.accounts import lock_for_charges, lock_tree_of_reservation, require_open
 from quotas.admission import Charge, Level, bindings, charged, totals
 from quotas.books import ENTRIES, read_levels, write_movement
 from quotas.holdings import (
@@ -33,27 +35,47 @@ from quotas.holdings import (
     rewriting_parameters,
 )
 from quotas.keys import PLACEMENT_DIMENSIONS, Key, normalise_dims
+from quotas.outlasting import LoanEndsFirst, outlived
 from quotas.parts import Part, checked, checked_amounts, fingerprint
+from quotas.quick_postgresql import claim
 from quotas.refusals import Binding, QuotaExceeded
 
 _HOLDING = (PartState.PENDING, PartState.POSTED)
 
 
 def reserve(
-    session: Session, *, reservation_id: UUID, account_id: UUID, parts: Sequence[Part], reason: str = ""
+    session: Session,
+    *,
+    reservation_id: UUID,
+    account_id: UUID,
+    parts: Sequence[Part],
+    reason: str = "",
+    until: datetime | None = None,
 ) -> None:
     """Hold quota for all parts at the account and every account above it, or for none.
 
-    The same call again changes nothing.
+    The same call again changes nothing. `until` is the end of the lease: it may not outlive a loan that it needs.
 
     Raises:
         QuotaExceeded: some limit has too little left; nothing was written.
-        Conflict: the id holds something else already.
+        LoanEndsFirst: some limit has room only while a loan lasts that ends before the lease; nothing was written.
+        Conflict: the id holds something else already, or the account is closed.
         NotFound: no such account. InvalidInput: impossible amounts or dimensions.
     """
     wanted = checked(parts)
     asked = fingerprint(account_id, wanted)
-    lock_tree(session, account_id)
+    if quick.admit(
+        session,
+        reservation_id=reservation_id,
+        account_id=account_id,
+        parts=wanted,
+        reason=reason,
+        fingerprint=asked,
+        until=until,
+    ):
+        return
+    claim(session.connection(), reservation_id)
+    lock_for_charges(session, account_id)
     existing = read_fingerprint(session, reservation_id)
     if existing == asked:
         return
@@ -62,9 +84,14 @@ def reserve(
             N_("This reservation holds something else already; use a new one."), detail=f"reservation {reservation_id}"
         )
     levels = read_levels(session, account_id)
+    require_open(levels[-1])
     held = [HeldPart(part.part_id, PartState.PENDING, part.amounts, part.dims, top=part.top) for part in wanted]
     charges = [charge for part in held for charge in _difference(levels, None, part)]
-    _admit(levels, charges)
+    if binding := _passed(levels, charges):
+        quick.note_answer(session, account_id, is_granted=False)
+        raise QuotaExceeded(binding)
+    if until is not None and (found := outlived(session, levels, _growth(charges), until)):
+        raise LoanEndsFirst(found)
     write_movement(
         session,
         levels,
@@ -75,6 +102,7 @@ def reserve(
         along=insertion(session.connection().dialect.name),
         parameters=insertion_parameters(reservation_id, account_id, held, reason=reason, fingerprint=asked),
     )
+    quick.note_answer(session, account_id, is_granted=True)
 
 
 def adopt(
@@ -94,12 +122,12 @@ def adopt(
 
     Raises:
         QuotaExceeded: some limit has too little left, and `above_limits` is not set; nothing was written.
-        Conflict: the id holds something else already.
+        Conflict: the id holds something else already, or the account is closed.
         NotFound: no such account. InvalidInput: impossible amounts or dimensions.
     """
     wanted = checked(parts)
     asked = fingerprint(account_id, wanted)
-    lock_tree(session, account_id)
+    lock_for_charges(session, account_id)
     existing = read_fingerprint(session, reservation_id)
     if existing == asked:
         return []
@@ -108,6 +136,7 @@ def adopt(
             N_("This reservation holds something else already; use a new one."), detail=f"reservation {reservation_id}"
         )
     levels = read_levels(session, account_id)
+    require_open(levels[-1])
     held = [HeldPart(part.part_id, PartState.PENDING, part.amounts, part.dims, top=part.top) for part in wanted]
     charges = [charge for part in held for charge in _difference(levels, None, part)]
     passed = _passed(levels, charges)
@@ -248,10 +277,19 @@ def release(
         _move(session, reservation, [(part, after)], "release", release_id)
 
 
-def resize(session: Session, *, reservation_id: UUID, part_id: UUID, amounts: Mapping[str, int]) -> None:
+def resize(
+    session: Session,
+    *,
+    reservation_id: UUID,
+    part_id: UUID,
+    amounts: Mapping[str, int],
+    held_by: UUID | None = None,
+) -> None:
     """Let a part in use hold other amounts of some resources, for a server that has another size; again it changes nothing.
 
-    Growth is admitted like a new reservation, at every level; what is not named stays as it is.
+    Growth is admitted like a new reservation, at every level; what is not named stays as it is. `held_by` is a
+    reservation whose pending part of the same id holds the growth already: it is given back in the same transaction, and
+    what it held is not asked for again, even where a limit was lowered meanwhile.
 
     Raises:
         QuotaExceeded: some limit has too little left; nothing was written.
@@ -268,8 +306,10 @@ def resize(session: Session, *, reservation_id: UUID, part_id: UUID, amounts: Ma
     for resource in given.keys() - part.amounts.keys():
         raise Conflict(N_("No {key} are held here."), key=Key(resource).describe())
     after = replace(part, amounts={**part.amounts, **given})
-    levels = read_levels(session, reservation.account_id)
-    _admit(levels, _difference(levels, part, after))  # decided before anything is written
+    is_held = held_by is not None and _gives_up(session, held_by, part, after)
+    if not is_held:
+        levels = read_levels(session, reservation.account_id)
+        _admit(levels, _difference(levels, part, after))  # decided before anything is written
     for resource, amount in given.items():
         session.connection().execute(
             sa.update(PART_AMOUNTS)
@@ -281,7 +321,20 @@ def resize(session: Session, *, reservation_id: UUID, part_id: UUID, amounts: Ma
             )
             .values(amount=amount)
         )
-    _move(session, reservation, [(part, after)], "resize")
+    _move(session, reservation, [(part, after)], "resize", above_limits=is_held)
+
+
+def _gives_up(session: Session, held_by: UUID, part: HeldPart, after: HeldPart) -> bool:
+    """Void what holds a part's growth; True when it held all of it, under the same dimensions."""
+    holding = read_reservation(session, held_by, part.part_id)
+    held = holding.parts[0] if holding is not None and holding.parts else None
+    if held is None or held.state is not PartState.PENDING:
+        return False
+    void(session, reservation_id=held_by, part_id=part.part_id)
+    return (held.dims, held.top) == (part.dims, part.top) and all(
+        amount - part.amounts.get(resource, 0) <= held.amounts.get(resource, 0)
+        for resource, amount in after.amounts.items()
+    )
 
 
 def get_reservation(session: Session, reservation_id: UUID) -> Reservation:
@@ -311,13 +364,16 @@ def _move(
     changes: Sequence[tuple[HeldPart, HeldPart]],
     movement: str,
     movement_id: UUID | None = None,
+    *,
+    above_limits: bool = False,
 ) -> None:
     changes = [(before, after) for before, after in changes if before != after]
     if not changes:
         return
     levels = read_levels(session, reservation.account_id)
     charges = [charge for before, after in changes for charge in _difference(levels, before, after)]
-    _admit(levels, charges)
+    if not above_limits:
+        _admit(levels, charges)
     states = read_states(session, reservation.reservation_id) | {after.part_id: after.state for _, after in changes}
     write_movement(
         session,
@@ -328,6 +384,7 @@ def _move(
         reservation_id=reservation.reservation_id,
         along=rewriting(session.connection().dialect.name),
         parameters=rewriting_parameters(reservation.reservation_id, changes, overall_state(states.values())),
+        above_limits=above_limits,
     )
 
 
@@ -362,7 +419,11 @@ def _admit(levels: Sequence[Level], charges: Sequence[Charge]) -> None:
 
 
 def _passed(levels: Sequence[Level], charges: Sequence[Charge]) -> list[Binding]:
-    return bindings(levels, {balance: used + reserved for balance, (used, reserved) in totals(charges).items()})
+    return bindings(levels, _growth(charges))
+
+
+def _growth(charges: Sequence[Charge]) -> dict[tuple[UUID, Key], int]:
+    return {balance: used + reserved for balance, (used, reserved) in totals(charges).items()}
 
 
 def _subtracted(part: HeldPart, given: Mapping[str, int]) -> dict[str, int]:

@@ -24,7 +24,7 @@ SQLModel.metadata.naming_convention = {
     "pk": "pk_%(table_name)s",
 }  # a name is fixed when its table is declared, and these tables are declared first
 
-_KEY_MAX_LENGTH = 640
+KEY_MAX_LENGTH = 640
 _Sequence = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -51,7 +51,10 @@ class _Dimensions(SQLModel):
 
 
 class AccountRow(SQLModel, table=True):
-    """Node of the quota tree. Every movement in a tree first raises its root's `generation`: that is the tree's lock."""
+    """Node of the quota tree. Every movement in a tree first locks its root's row: that is the tree's lock.
+
+    A root's `generation` becomes another whenever something changes that charges depend on (accounts, limits, loans).
+    """
 
     __tablename__ = "quota_accounts"
     __table_args__ = (sa.CheckConstraint("(parent_id IS NULL) = (root_id = id)", name="root_has_no_parent"),)
@@ -63,6 +66,8 @@ class AccountRow(SQLModel, table=True):
     name: str = Field(max_length=200)
     generation: int = _amount()
     created_at: datetime = Field(default_factory=clock.now, nullable=False)
+    closed_at: datetime | None = None
+    """Since when it takes no charges any more; nothing is held there then, nor below."""
 
 
 class BalanceRow(_Dimensions, table=True):
@@ -82,15 +87,22 @@ class BalanceRow(_Dimensions, table=True):
             "overhang = 0 OR (overhang > 0 AND limit_amount IS NOT NULL AND used + reserved = limit_amount + overhang)",
             name="overhang_only_shrinks",
         ),
+        sa.CheckConstraint("guaranteed >= 0 AND set_aside >= 0 AND borrowed >= 0", name="shares_not_negative"),
     )
 
     account_id: uuid.UUID = Field(primary_key=True, foreign_key="quota_accounts.id")
-    key: str = Field(primary_key=True, max_length=_KEY_MAX_LENGTH)
+    key: str = Field(primary_key=True, max_length=KEY_MAX_LENGTH)
     resource: str = Field(max_length=VALUE_MAX_LENGTH)
     limit_amount: int | None = Field(default=None, sa_type=sa.BigInteger)
     used: int = _amount()
     reserved: int = _amount()
     overhang: int = _amount()
+    guaranteed: int = _amount()
+    """How much of this key the siblings keep free for the account; see `quotas.guarantees`."""
+    set_aside: int = _amount()
+    """Sum over the accounts right below of what of their guarantee they have not taken yet."""
+    borrowed: int = _amount()
+    """How much of the limit is on loan and goes back; see `quotas.loans`."""
 
 
 class LimitRow(SQLModel, table=True):
@@ -101,7 +113,7 @@ class LimitRow(SQLModel, table=True):
 
     id: uuid.UUID = Field(primary_key=True)
     account_id: uuid.UUID = Field(foreign_key="quota_accounts.id")
-    key: str = Field(max_length=_KEY_MAX_LENGTH)
+    key: str = Field(max_length=KEY_MAX_LENGTH)
     amount: int | None = Field(default=None, sa_type=sa.BigInteger)
     previous_amount: int | None = Field(default=None, sa_type=sa.BigInteger)
     valid_from: datetime
@@ -165,7 +177,9 @@ class PartAmountRow(SQLModel, table=True):
 
 
 class EntryRow(SQLModel, table=True):
-    """One change of one balance. Rows of one tree are numbered in the order they took effect; nothing rewrites them.
+    """One change of one balance; nothing rewrites it. Decisions on limits are numbered in the order they took effect.
+
+    Charges that run at the same time may be numbered in another order than they were made in.
 
     No foreign keys: an entry must be writable fast under the tree's lock, and the prover finds an orphan.
     """
@@ -179,7 +193,7 @@ class EntryRow(SQLModel, table=True):
 
     seq: int | None = Field(default=None, sa_column=sa.Column(_Sequence, primary_key=True, autoincrement=True))
     account_id: uuid.UUID
-    key: str = Field(max_length=_KEY_MAX_LENGTH)
+    key: str = Field(max_length=KEY_MAX_LENGTH)
     reservation_id: uuid.UUID | None = None
     part_id: uuid.UUID | None = None
     movement: str = Field(max_length=16)
@@ -188,5 +202,5 @@ class EntryRow(SQLModel, table=True):
     used_delta: int = _amount()
     reserved_delta: int = _amount()
     limit_amount: int | None = Field(default=None, sa_type=sa.BigInteger)
-    """The limit from here on, on entries of movement `limit_set`."""
+    """The limit from here on, on entries of movement `limit_set`; the guarantee, on those of `guarantee_set`."""
     at: datetime

@@ -7,9 +7,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session
 
-from quotas.accounts import ACCOUNTS, no_such_account
+from quotas.accounts import ACCOUNTS, no_such_account, require_open
 from quotas.admission import EMPTY, Balance, Level, bindings, charged, room
-from quotas.books import BALANCES, read_levels
+from quotas.books import BALANCE_COLUMNS, BALANCES, balance_of, read_levels
 from quotas.keys import Key, stored_key
 from quotas.parts import Part, checked
 from quotas.refusals import Binding, QuotaExceeded
@@ -36,8 +36,16 @@ class AccountUsage:
     overhang: Mapping[str, int]
     """By how much use stands above the limit, since the limit was lowered."""
     room: Mapping[str, int | None]
+    guaranteed: Mapping[str, int] = field(default_factory=dict)
+    """What is kept free for the account, where it is guaranteed anything."""
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+    """What accounts right below are guaranteed and have not taken, where there is any."""
+    borrowed: Mapping[str, int] = field(default_factory=dict)
+    """How much of the limit is on loan, where any is."""
     children_limit_sum: Mapping[str, int] = field(default_factory=dict)
     """Sum of the direct children's limits, in `tree` only; above the own limit it is over-allocation."""
+    is_closed: bool = False
+    """It takes no charges any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +103,13 @@ def preview(session: Session, *, account_id: UUID, parts: Sequence[Part]) -> Pre
     """Return what `reserve` would do now, without locking or writing anything.
 
     Raises:
-        NotFound: no such account. InvalidInput: impossible amounts or dimensions.
+        NotFound: no such account. Conflict: it is closed. InvalidInput: impossible amounts or dimensions.
     """
     wanted = checked(parts)
     levels = read_levels(session, account_id)
     if not levels:
         raise no_such_account(account_id)
+    require_open(levels[-1])
     asked: dict[tuple[UUID, Key], int] = {}
     for part in wanted:
         for at, key, amount in charged(levels, part.amounts, part.dims, part.top):
@@ -157,7 +166,11 @@ def _usage(levels: Sequence[Level], children: Sequence[Level] = ()) -> AccountUs
         available={key: row.available for key, row in rows.items()},
         overhang={key: row.overhang for key, row in rows.items()},
         room={str(key): room(levels, key) for key in sorted(keys, key=str)},
+        guaranteed={key: row.guaranteed for key, row in rows.items() if row.guaranteed},
+        set_aside={key: row.set_aside for key, row in rows.items() if row.set_aside},
+        borrowed={key: row.borrowed for key, row in rows.items() if row.borrowed},
         children_limit_sum=_limit_sums(children),
+        is_closed=own.is_closed,
     )
 
 
@@ -193,11 +206,8 @@ def _read_subtree(session: Session, root_id: UUID | None) -> dict[UUID, Level]:
             ACCOUNTS.c.parent_id,
             ACCOUNTS.c.code,
             ACCOUNTS.c.name,
-            BALANCES.c.key,
-            BALANCES.c.limit_amount,
-            BALANCES.c.used,
-            BALANCES.c.reserved,
-            BALANCES.c.overhang,
+            ACCOUNTS.c.closed_at,
+            *BALANCE_COLUMNS,
         )
         .select_from(members.join(ACCOUNTS, ACCOUNTS.c.id == members.c.id).outerjoin(BALANCES))
         .order_by(BALANCES.c.key)
@@ -207,7 +217,8 @@ def _read_subtree(session: Session, root_id: UUID | None) -> dict[UUID, Level]:
     for row in rows:
         if row.id not in nodes:
             balances[row.id] = {}
-            nodes[row.id] = Level(row.id, row.parent_id, row.code, row.name, balances[row.id])
+            is_closed = row.closed_at is not None
+            nodes[row.id] = Level(row.id, row.parent_id, row.code, row.name, balances[row.id], is_closed)
         if row.key is not None:
-            balances[row.id][stored_key(row.key)] = Balance(row.limit_amount, row.used, row.reserved, row.overhang)
+            balances[row.id][stored_key(row.key)] = balance_of(row)
     return nodes

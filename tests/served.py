@@ -35,6 +35,8 @@ class Served:
     addresses: list[str] = field(default_factory=list)
     logs: list[Path] = field(default_factory=list)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    program: list[str] = field(default_factory=list)
+    """What Python runs as `cloudmgr`."""
 
     def client(self, who: str | None, place: int = 0, **headers: str) -> httpx.Client:
         """Return a client that acts for somebody by a token; the caller closes it."""
@@ -64,8 +66,13 @@ def prepare(home: Path, url: str | None = None, **what: Any) -> World:
 
 
 @contextmanager
-def serving(world: World, *, serves: int = 1, workers: int = 0, **environment: str) -> Iterator[Served]:
-    """Start the processes and yield the installation once every one is ready; without workers, serve has one inside."""
+def serving(
+    world: World, *, serves: int = 1, workers: int = 0, ahead: Path | None = None, **environment: str
+) -> Iterator[Served]:
+    """Start the processes and yield the installation once every one is ready; without workers, serve has one inside.
+
+    `ahead` is a file with the seconds that its clock is ahead: see `tests/stepped.py`.
+    """
     found = Served(world)
     settings = world.settings
     base = {
@@ -76,6 +83,9 @@ def serving(world: World, *, serves: int = 1, workers: int = 0, **environment: s
         "CLOUDMGR_WORKER__BOOT_POLL_S": "0.1",
         **environment,
     }
+    found.program = (
+        ["-c", "from cloudmgr.cli import main; main()"] if ahead is None else ["-m", "tests.stepped", str(ahead)]
+    )
     if not settings.is_sqlite:
         base["CLOUDMGR_DATABASE__URL"] = settings.database_url
     with ExitStack() as stack:
@@ -95,7 +105,7 @@ def _start(stack: ExitStack, found: Served, name: str, command: list[str], envir
     log = found.world.settings.data_dir / f"{name}.log"
     found.logs.append(log)
     process = subprocess.Popen(
-        [sys.executable, "-c", "from cloudmgr.cli import main; main()", *command],
+        [sys.executable, *found.program, *command],
         cwd=ROOT,
         env=environment,
         stdout=stack.enter_context(log.open("w")),

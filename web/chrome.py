@@ -23,7 +23,9 @@ _MENU: Sequence[tuple[str, Sequence[tuple[str, str, str, tuple[Action, ...]]]]] 
             ("/", "home", N_("Home"), ()),
             ("/requests/new", "plus", N_("New request"), (Action.REQUEST_MAKE,)),
             ("/requests", "list", N_("Requests"), (Action.REQUEST_READ,)),
-            ("/approvals", "stamp", N_("Approvals"), (Action.REQUEST_DECIDE,)),
+            ("/approvals", "stamp", N_("Approvals"), (Action.REQUEST_DECIDE, Action.QUOTA_WRITE)),
+            ("/approval-policy", "table", N_("Approval policy"), (Action.CATALOGUE_READ,)),
+            ("/notices", "inbox", N_("Notices"), ()),
         ),
     ),
     (
@@ -53,6 +55,7 @@ _MENU: Sequence[tuple[str, Sequence[tuple[str, str, str, tuple[Action, ...]]]]] 
         N_("Administration"),
         (
             ("/projects", "building", N_("Information systems"), (Action.ORGANIZATION_READ,)),
+            ("/change-freezes", "stop", N_("Change freezes"), (Action.REQUEST_READ, Action.FREEZE_WRITE)),
             ("/users", "people", N_("Users"), (Action.USER_READ,)),
             ("/audit", "shield", N_("Audit log"), (Action.AUDIT_READ, Action.AUDIT_READ_OWN)),
         ),
@@ -84,8 +87,12 @@ class Chrome:
     role_words: str
     nav: list[tuple[str, list[MenuItem]]]
     notice: str
+    unread: int = 0
+    """Notices the reader has not read."""
     paused: str = ""
     """Since when work is paused after a restore, in words; empty: it is not."""
+    freezes: Sequence[str] = ()
+    """What everybody concerned must know now, in words: change freezes, an approval policy that has expired."""
 
 
 def chrome_of(
@@ -96,6 +103,8 @@ def chrome_of(
     actor: Actor | None,
     csrf_token: str,
     paused_since: datetime | None = None,
+    unread: int = 0,
+    freezes: Sequence[str] = (),
 ) -> Chrome:
     """Build the frame of a page for its reader."""
     path = request.url.path
@@ -112,7 +121,9 @@ def chrome_of(
         role_words=" · ".join(words.label("role", role) for role in actor.roles) if actor else "",
         nav=_nav(words, actor, path) if actor else [],
         notice=words.translate(done) if done else "",
+        unread=unread,
         paused=_paused(words, paused_since) if paused_since else "",
+        freezes=freezes,
     )
 
 

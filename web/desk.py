@@ -19,10 +19,11 @@ from cloudmgr.http.deps import ActorDep, AnyActorDep, SessionDep, SettingsDep
 from cloudmgr.http.problem import Problem, rendered
 from cloudmgr.http.validation import findings
 from cloudmgr.i18n import DEFAULT_LANGUAGE, translator
-from cloudmgr.services import maintenance, sessions
+from cloudmgr.services import change_freezes, maintenance, notices, sessions
 from cloudmgr.settings import Settings
 from web.chrome import Chrome, chrome_of
 from web.forms import Form
+from web.presenters import deadlines, policies
 from web.rendering import LANGUAGES, Words, render
 
 SEE_OTHER = 303
@@ -71,6 +72,11 @@ class Desk:
                 self.actor,
                 self.csrf_token,
                 maintenance.paused_since(self.session),
+                notices.count_unread(self.session, self.actor),
+                [
+                    *deadlines.banner(self.words, change_freezes.concerning(self.session, self.actor)),
+                    *policies.banner(self.words, self.session, self.actor),
+                ],
             )
         return self._chrome
 
@@ -149,7 +155,7 @@ def command_of(adapter: TypeAdapter[Any], payload: Mapping[str, Any]) -> Any:
 def refused_form(language: str, problem: Problem, values: Mapping[str, str], shown: Iterable[str]) -> Form:
     """Return a form with a problem sorted onto its fields; the numbers of a quota refusal stand on top."""
     translate = translator(language)
-    form = Form(values)
+    form = Form(values, code=problem.code, extra=problem.extra)
     told = rendered(list(problem.errors), translate)
     form.take([(each.get("field"), str(each["message"])) for each in told if each.get("message")], shown)
     if not form.errors or form.summary:

@@ -16,6 +16,10 @@ class Form:
     errors: dict[str, list[str]] = field(default_factory=dict)
     summary: list[str] = field(default_factory=list)
     way_out: tuple[str, str] | None = None
+    code: str = ""
+    """The code of the refusal that is shown."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What the refusal carries beside its words, such as a prefilled request for quota."""
 
     def value(self, name: str) -> str:
         """Return what stands in a field, empty when nothing does."""

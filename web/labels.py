@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from cloudmgr.domain.access import Role
+from cloudmgr.domain.approval import Level, Mode, OnTimeout, OwnQuota
 from cloudmgr.domain.architectures import Architecture, CpuFamily
 from cloudmgr.domain.certificates import CertificateState, EvidenceKind, ItemState
+from cloudmgr.domain.deadlines import PUNCTUALITY, EmergencyState, MarkKind, Punctuality
 from cloudmgr.domain.events import Event, Outcome
 from cloudmgr.domain.findings import (
     FindingDecision,
@@ -22,6 +24,7 @@ from cloudmgr.domain.findings import (
 from cloudmgr.domain.freshness import Freshness
 from cloudmgr.domain.labels import FINDING_FIELDS, REQUEST_PHASES, ROLES, SERVER_PHASES
 from cloudmgr.domain.messages import N_
+from cloudmgr.domain.notices import NOTICE_EVENTS
 from cloudmgr.domain.openings import OpeningState, PublicIpPhase
 from cloudmgr.domain.phases import (
     Decision,
@@ -36,8 +39,14 @@ from cloudmgr.domain.phases import (
     Spread,
     Tier,
 )
+from cloudmgr.domain.server_changes import ChangeKind, ChangeState, FrozenBy
 from cloudmgr.domain.volumes import SnapshotPhase, VolumePhase
+from web.approval_labels import APPROVAL_WORDS
+from web.change_labels import CHANGE_STATES, CHANGES, FROZEN_BY
+from web.done_labels import DONE
 from web.event_labels import EVENTS
+from web.movement_labels import QUOTA_MOVEMENTS
+from web.notice_labels import CHANNELS, DELIVERY_CHANNELS, DELIVERY_STATES, NOTICE_ENUMS
 
 NOT_COLLECTED = N_("Not collected")
 """Shown for whatever is not known: never a zero, never an empty cell."""
@@ -57,12 +66,24 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
     "request_kind": {
         RequestKind.CREATE: N_("New servers"),
         RequestKind.RETIRE: N_("Retire servers"),
+        RequestKind.RESIZE: N_("Change sizes"),
+        RequestKind.RENEW: N_("Renew leases"),
+        RequestKind.FREEZE: N_("Freeze servers"),
+        RequestKind.UNFREEZE: N_("Unfreeze servers"),
         RequestKind.IMPORT: N_("Take servers over"),
         RequestKind.VOLUME: N_("Volumes"),
         RequestKind.SNAPSHOT: N_("Snapshots"),
         RequestKind.PORTS: N_("Open ports"),
         RequestKind.PUBLIC_IP: N_("Public addresses"),
+        RequestKind.QUOTA_CHANGE: N_("Quota change"),
     },
+    "notice_event": NOTICE_EVENTS,
+    "notice_channel": CHANNELS,
+    "delivery_channel": DELIVERY_CHANNELS,
+    "delivery_state": DELIVERY_STATES,
+    "server_change": CHANGES,
+    "change_state": CHANGE_STATES,
+    "frozen_by": FROZEN_BY,
     "finding_kind": {
         FindingKind.UNMANAGED: N_("Not managed"),
         FindingKind.UNAUTHORISED: N_("Made without authorisation"),
@@ -190,15 +211,6 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         SnapshotPhase.DELETED: N_("Deleted"),
         SnapshotPhase.FAILED: N_("Failed"),
     },
-    "stage_state": {
-        "waiting": N_("Not its turn yet"),
-        "open": N_("Waiting for a decision"),
-        Decision.APPROVE: N_("Approved"),
-        Decision.REJECT: N_("Not approved"),
-        Decision.RETURN: N_("Returned for correction"),
-        "cancelled": N_("Cancelled"),
-    },
-    "decision": {Decision.APPROVE: N_("Approve"), Decision.REJECT: N_("Refuse"), Decision.RETURN: N_("Return")},
     "server_phase": SERVER_PHASES,
     "server_state": {
         "running": N_("Running"),
@@ -225,6 +237,8 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "unreachable": N_("Unreachable"),
     },
     "role": ROLES,
+    **APPROVAL_WORDS,
+    "notice": DONE,
     "event": EVENTS,
     "outcome": {Outcome.SUCCESS: N_("Succeeded"), Outcome.DENIED: N_("Denied"), Outcome.FAILURE: N_("Failed")},
     "environment": {
@@ -312,6 +326,14 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "public_ips": N_("Public IPs"),
         "volumes": N_("Volumes"),
         "snapshots": N_("Snapshots"),
+        "images": N_("Private images"),
+        "networks": N_("Private networks"),
+        "subnets": N_("Subnets"),
+        "bandwidth_mbps": N_("Bandwidth (Mbit/s)"),
+        "security_groups": N_("Security groups"),
+        "load_balancers": N_("Load balancers"),
+        "gpus": N_("GPUs"),
+        "backups_gib": N_("Backups (GiB)"),
     },
     "dimension": {
         "arch": N_("architecture"),
@@ -322,33 +344,24 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "is_xinchuang": N_("Xinchuang"),
         "environment": N_("environment"),
     },
-    "export_state": {"running": N_("In progress"), "done": N_("Complete"), "broken": N_("Broken off")},
-    "notice": {
-        "submitted": N_("Submitted. It is now waiting for approval."),
-        "saved": N_("Saved."),
-        "withdrawn": N_("Withdrawn; the quota it held is free again."),
-        "retried": N_("What failed is being tried again."),
-        "approved": N_("Approved; provisioning begins."),
-        "returned": N_("Returned to the requester for correction."),
-        "rejected": N_("Refused; the requester can read why."),
-        "asked": N_("The action was sent to the cloud; the state is updated once it answers."),
-        "limits": N_("The limits were set."),
-        "password": N_("The password was changed; other sessions were ended."),
-        "signed_out": N_("You are signed out."),
-        "expired": N_("Please sign in to go on."),
-        "granted": N_("The role was granted."),
-        "revoked": N_("The role was revoked."),
-        "unlocked": N_("The account was unlocked."),
-        "looked": N_("The cloud is being looked at; the look appears below once it has ended."),
-        "decided": N_("Decided. What must be changed at a cloud is done by a worker now."),
-        "reserved": N_("The address is reserved."),
-        "freed": N_("The address is free again."),
-        "imported": N_("It is in the ledger now, and counts from now on."),
-        "entered": N_("It is registered, and confirmed as of now."),
-        "confirmed": N_("Confirmed as of now."),
-        "ended": N_("It is ended; its quota, name and addresses are free."),
-        "asked_again": N_("The cloud is being asked once more; reload the page in a moment."),
+    "quota_movement": QUOTA_MOVEMENTS,
+    "loan_state": {
+        "offered": N_("waits for the other side"),
+        "active": N_("lent"),
+        "overdue": N_("overdue"),
+        "returned": N_("given back"),
+        "declined": N_("declined"),
+        "cancelled": N_("taken back"),
+        "expired": N_("not signed in time"),
     },
+    "quota_target": {
+        "xinchuang_share_pct": N_("Share of domestic (xinchuang) servers"),
+        "aarch64_share_pct": N_("Share of aarch64"),
+        "loongarch64_share_pct": N_("Share of loongarch64"),
+        "city_cloud_share_pct": N_("Share of the city's clouds"),
+    },
+    "export_state": {"running": N_("In progress"), "done": N_("Complete"), "broken": N_("Broken off")},
+    "punctuality": PUNCTUALITY,
     "field": {
         "project": N_("Information system"),
         "purpose": N_("Purpose"),
@@ -384,10 +397,18 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
 }
 
 ENUMS: Mapping[type[StrEnum], str] = {
+    **NOTICE_ENUMS,
     RequestPhase: "request_phase",
     RequestKind: "request_kind",
     ServerPhase: "server_phase",
+    ChangeKind: "server_change",
+    ChangeState: "change_state",
+    FrozenBy: "frozen_by",
     Decision: "decision",
+    Level: "approval_level",
+    Mode: "approval_mode",
+    OnTimeout: "on_timeout",
+    OwnQuota: "own_quota",
     Role: "role",
     Event: "event",
     Outcome: "outcome",
@@ -397,6 +418,9 @@ ENUMS: Mapping[type[StrEnum], str] = {
     Tier: "tier",
     Health: "health",
     Spread: "spread",
+    Punctuality: "punctuality",
+    EmergencyState: "emergency_state",
+    MarkKind: "stage_mark",
     Architecture: "architecture",
     CpuFamily: "cpu_family",
     OrganizationKind: "organization_kind",
@@ -427,8 +451,11 @@ _TONES: Mapping[str, Mapping[str, str]] = {
         "requested": "info", "placed": "info", "creating": "busy", "configuring": "busy", "active": "ok",
         "suspended": "warn", "retiring": "busy", "failed": "bad",
     },
+    "delivery_state": {"waiting": "busy", "sent": "ok", "failed": "bad"},
+    "punctuality": {"in_time": "ok", "due_soon": "warn", "overdue": "bad"},
+    "freeze_state": {"announced": "info", "in_force": "warn"},
     "server_state": {"running": "ok", "building": "busy", "paused": "warn", "error": "bad"},
-    "stage_state": {"open": "info", "approve": "ok", "return": "warn", "reject": "bad"},
+    "stage_state": {"open": "info", "approve": "ok", "change": "ok", "return": "warn", "reject": "bad"},
     "run_state": {"running": "busy", "succeeded": "ok", "failed": "bad", "timed_out": "bad", "cancelled": "warn"},
     "task_state": {"changed": "info", "ok": "ok", "failed": "bad", "unreachable": "bad"},
     "export_state": {"running": "busy", "done": "ok", "broken": "bad"},

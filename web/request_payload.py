@@ -17,7 +17,7 @@ from web.forms import lines, row_indices, text_of, whole
 from web.lists import every
 
 Choices = list[tuple[str, str]]
-_PLAIN = ("project", "purpose", "env", "network_zone", "lease_end", "lease_reason")
+_PLAIN = ("project", "purpose", "env", "network_zone", "lease_end", "lease_reason", "emergency_reason")
 _ROW = ("name", "flavor", "image", "arch", "purpose_kind", "spread", "backend")
 _ROW_NUMBERS = ("count", "data_disk_gib")
 _ROW_NETWORK = ("ipv4", "ipv6", "addresses", "ports")
@@ -83,6 +83,8 @@ def body(typed: Mapping[str, str]) -> dict[str, Any]:
     if typed.get("lease_long_term"):
         payload["lease_long_term"] = True
         payload.pop("lease_end", None)
+    if typed.get("emergency"):
+        payload["emergency"] = True
     owner = {
         name: typed[f"owner.{name}"].strip() for name in ("name", "phone") if typed.get(f"owner.{name}", "").strip()
     }
@@ -115,7 +117,17 @@ def _addresses(ipv4: str, ipv6: str) -> dict[str, Any]:
 
 def shown_fields(rows: list[int]) -> list[str]:
     """Return the names of the fields the form shows, for sorting refusals onto them."""
-    fixed = ["project", "purpose", "env", "network_zone", "lease_end", "lease_long_term", "lease_reason"]
+    fixed = [
+        "project",
+        "purpose",
+        "env",
+        "network_zone",
+        "lease_end",
+        "lease_long_term",
+        "lease_reason",
+        "emergency",
+        "emergency_reason",
+    ]
     fixed += ["owner.name", "owner.phone", "ssh_keys", "servers"]
     return fixed + [f"servers[{row}].{name}" for row in rows for name in (*_ROW, *_ROW_NUMBERS, *_ROW_NETWORK)]
 
@@ -136,3 +148,15 @@ def with_new_row(values: Mapping[str, str]) -> dict[str, str]:
     at = f"servers[{index}]."
     usual = {"name": "", "count": "1", "purpose_kind": "app", "spread": "host", "data_disk_gib": "0"}
     return {**values, **{at + name: value for name, value in usual.items()}}
+
+
+def changed_body(body: Mapping[str, Any], typed: Mapping[str, str]) -> dict[str, Any]:
+    """Return a stored body with what an approver would have otherwise: numbers, flavors, data disks, the end of the lease."""
+    entries = []
+    for index, entry in enumerate(body.get("servers") or []):
+        new = {name: typed.get(f"entry.{index}.{name}", "").strip() for name in ("count", "flavor", "data_disk_gib")}
+        entries.append(
+            dict(entry) | {name: whole(text) if name != "flavor" else text for name, text in new.items() if text}
+        )
+    lease = {"lease_end": typed["change_lease_end"]} if typed.get("change_lease_end") else {}
+    return {**body, **lease, "servers": entries}

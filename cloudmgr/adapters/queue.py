@@ -19,11 +19,20 @@ SERVERS = "servers"
 LOOKS = "looks"
 """Queue of looks at backends: apart, so that a slow cloud never takes the place of a server that is being built."""
 
+NOTICES = "notices"
+"""Queue of e-mail and webhooks: apart, so that a slow mail server holds up nothing else."""
+
 WORKFLOWS = {
     "fulfil_request": REQUESTS,
+    "watch_deadlines": REQUESTS,
     "provision_server": SERVERS,
     "retire_server": SERVERS,
     "recheck_retire": SERVERS,
+    "resize_server": SERVERS,
+    "renew_server": SERVERS,
+    "freeze_server": SERVERS,
+    "unfreeze_server": SERVERS,
+    "act_on_leases": SERVERS,
     "make_volume": SERVERS,
     "attach_volume": SERVERS,
     "detach_volume": SERVERS,
@@ -37,7 +46,10 @@ WORKFLOWS = {
     "assign_public_ip": SERVERS,
     "release_public_ip": SERVERS,
     "sync_backend": LOOKS,
+    "verify_quotas": LOOKS,
+    "turn_quotas": LOOKS,
     "restore_server": SERVERS,
+    "deliver_notice": NOTICES,
 }
 """Every workflow that may be enqueued by name, and its queue; a guard test holds this equal to the definitions."""
 

@@ -6,6 +6,18 @@ from typing import Any
 _ID = "01a205ae-20cd-7790-8381-92e9c1203720"
 
 BODIES: Mapping[str, Mapping[str, Any]] = {
+    "WhatIf": {"account": _ID, "limits": {"vcpus": 640, "vcpus{arch=aarch64}": None}},
+    "OfferLoan": {
+        "lender": _ID,
+        "borrower": "01a205ae-20cd-7790-8381-92e9c1203721",
+        "amounts": {"vcpus": 64, "vcpus{arch=aarch64}": 64},
+        "until": "2027-03-31",
+        "reason": "迎检期间借用",
+        "basis_no": "芙数函〔2026〕8号",
+    },
+    "DecideLoan": {"decision": "accept", "comment": "同意"},
+    "SetGuarantees": {"guarantees": {"vcpus": 64}, "reason": "保障重点业务", "basis_no": "长数发〔2026〕12号"},
+    "SetTarget": {"name": "xinchuang_share_pct", "pct": 80, "base": "vcpus", "reason": "信创替代目标"},
     "CreateUser": {"username": "frq-wangfang", "display_name": "王芳", "organization": _ID, "phone": "13800000000"},
     "UpdateUser": {"phone": "13800000001", "disabled": False},
     "ChangePassword": {"old_password": "Old-Example-1", "new_password": "New-Example-2"},
@@ -23,6 +35,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
         "network_zone": "政务外网区",
     },
     "UpdateProject": {"owner_name": "李娜", "owner_phone": "13800000002", "stage": "live"},
+    "SetStage": {"stage": "trial", "reason": "开始试运行"},
     "AddSshKey": {
         "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFrmUYQ0dPBdPkCDLY1XhgBVm9ujA4eLgMLSv3DpQkQe ops",
         "name": "运维",
@@ -79,8 +92,42 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
         "reason": "年度核定",
         "basis_no": "长数〔2026〕1号",
     },
+    "TransferQuota": {
+        "from": _ID,
+        "to": _ID,
+        "amounts": {"vcpus": 32, "memory_mib": 131072},
+        "reason": "年中调剂",
+        "basis_no": "长数〔2026〕18号",
+    },
+    "MoveAccount": {"account": _ID, "parent": _ID, "reason": "机构改革", "basis_no": "长编〔2026〕3号"},
+    "MergeAccounts": {"source": _ID, "target": _ID, "reason": "机构合并", "basis_no": "长编〔2026〕3号"},
+    "CloseAccount": {"reason": "系统下线", "basis_no": None},
     "PowerAction": {"action": "reboot"},
+    "MakeFreeze": {
+        "organization": _ID,
+        "starts_at": "2026-09-28T00:00:00+08:00",
+        "ends_at": "2026-10-09T00:00:00+08:00",
+        "reason": "国庆重保",
+    },
     "Decide": {"decision": "approve", "comment": "同意"},
+    "ProposeChange": {
+        "body": {
+            "kind": "retire",
+            "project": _ID,
+            "purpose": "系统下线",
+            "servers": [_ID],
+        },
+        "comment": "先下线一台，另一台待数据迁移完成后再申请。",
+    },
+    "AnswerChange": {"accept": True, "comment": "同意调整"},
+    "WriteComment": {"text": "请补充等保备案证明。", "internal": False},
+    "GiveFeedback": {"score": 5, "comment": "交付及时"},
+    "NameDeputy": {
+        "deputy": "frq-chenjie",
+        "valid_from": "2026-12-01",
+        "valid_until": "2026-12-05",
+        "reason": "出差",
+    },
     "StartRun": {"playbook": "collect_facts", "servers": [_ID], "variables": {}},
     "EnterServer": {
         "project": _ID,
@@ -102,6 +149,8 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "EndServer": {"reason": "设备报废"},
     "CreateExport": {"ledger": "inventory", "format": "xlsx", "filters": {}},
     "DecideFindings": {"ids": [_ID], "decision": "accept", "reason": "已核实"},
+    "MarkRead": {"ids": [_ID]},
+    "SetPreferences": {"email": "wangfang@example.gov.cn", "wanted": {"lease.reminder": ["inbox", "email"]}},
     "AskSync": {"confirm_losses": False},
 }
 """By the name of the body's schema."""

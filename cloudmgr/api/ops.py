@@ -13,7 +13,7 @@ from cloudmgr.http.deps import open_session
 from cloudmgr.http.errors import STATUS
 from cloudmgr.http.problem import Problem
 from cloudmgr.http.routes import PageRoute, rule
-from cloudmgr.services import health
+from cloudmgr.services import approval_policy, deadlines, health, quota_proofs
 
 router = APIRouter(tags=["operations"], route_class=PageRoute)
 
@@ -50,14 +50,19 @@ def readyz(request: Request) -> Response:
     try:
         with open_session(request) as session:
             checks = _checks(session, request)
+            warnings = ["approval_policy_expired"] if all(checks.values()) and _policy_expired(session) else []
     except sqlalchemy.exc.SQLAlchemyError:
         checks = {"database": False}
     state.is_schema_known = checks.get("schema", False)
     if all(checks.values()):
-        return JSONResponse({"status": "ready", "checks": checks})
+        return JSONResponse({"status": "ready", "checks": checks} | ({"warnings": warnings} if warnings else {}))
     missing = [_REASONS.get(name, name) for name, is_ready in checks.items() if not is_ready]
     message = Message(N_("Not ready: {missing}."), {"missing": ", ".join(missing)})
     return Problem(STATUS["not_ready"], "not_ready", message, extra={"checks": checks}).response(request)
+
+
+def _policy_expired(session: Session) -> bool:
+    return approval_policy.in_force(session).is_expired
 
 
 def _checks(session: Session, request: Request) -> dict[str, bool]:
@@ -66,9 +71,18 @@ def _checks(session: Session, request: Request) -> dict[str, bool]:
 
 
 @router.get("/metrics", response_class=PlainTextResponse, openapi_extra=rule("public"))
-async def read_metrics(request: Request) -> PlainTextResponse:
-    """Give this process's counters to Prometheus."""
-    return PlainTextResponse(request.app.state.metrics.render(), media_type=metrics.MEDIA_TYPE)
+def read_metrics(request: Request) -> PlainTextResponse:
+    """Give this process's counters to Prometheus, what the last recount of the quota ledger came to, and which decisions are late."""
+    try:
+        with open_session(request) as session:
+            gauges = {
+                **quota_proofs.gauges(session),
+                **approval_policy.gauges(session),
+                **deadlines.gauges(session),
+            }
+    except sqlalchemy.exc.SQLAlchemyError:  # counters are most wanted when the database is away
+        gauges = {}
+    return PlainTextResponse(request.app.state.metrics.render(gauges), media_type=metrics.MEDIA_TYPE)
 
 
 @router.get("/openapi.json", include_in_schema=False, openapi_extra=rule("public"))

@@ -1,8 +1,10 @@
 """Plans: what a request would cost and where its servers could go, before it is sent."""
 
+from datetime import date
 from typing import Any
 
 from fastapi import Request
+from pydantic import Field
 
 from cloudmgr.api.requests import CommandBody
 from cloudmgr.api.shapes import Shape
@@ -18,6 +20,16 @@ from cloudmgr.services.plans import Plan
 router = api_router("", "requests")
 
 
+class OfferShape(Shape):
+    """A way that would be granted now, or on a day. `change` is what to write into the request instead."""
+
+    kind: str = Field(examples=["arch"], description="arch, project, later, count or flavor")
+    message: str
+    change: dict[str, Any]
+    given_up_pct: int = Field(description="How much of the vCPUs asked for it does without.")
+    available_on: date | None
+
+
 class PlanShape(Shape):
     """What a request would cost at every level and where its servers could go. `accepted` False tells why in `refusals`."""
 
@@ -27,6 +39,7 @@ class PlanShape(Shape):
     entries: list[dict[str, Any]]
     warnings: list[str]
     refusals: list[dict[str, Any]]
+    offers: list[OfferShape] = Field(description="What would fit instead where the quota refuses, cheapest first.")
 
 
 @router.post(
@@ -91,5 +104,15 @@ def _plan_shape(plan: Plan, translate: Translator) -> PlanShape:
         refusals=[
             {key: value.render(translate) if isinstance(value, Message) else value for key, value in refusal.items()}
             for refusal in plan.refusals
+        ],
+        offers=[
+            OfferShape(
+                kind=offer.kind,
+                message=offer.message.render(translate),
+                change=dict(offer.change),
+                given_up_pct=offer.given_up_pct,
+                available_on=offer.available_on,
+            )
+            for offer in plan.offers
         ],
     )

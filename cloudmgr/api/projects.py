@@ -13,7 +13,7 @@ from cloudmgr.http.deps import ActorDep, PageDep, SessionDep, encode_cursor
 from cloudmgr.http.routes import api_router, rule
 from cloudmgr.services import project_keys, projects
 from cloudmgr.services.project_keys import AddSshKey
-from cloudmgr.services.projects import CreateProject, ProjectFilter, ProjectView, UpdateProject
+from cloudmgr.services.projects import CreateProject, ProjectFilter, ProjectView, SetStage, UpdateProject
 
 router = api_router("/projects", "projects")
 
@@ -118,6 +118,16 @@ def read_project(project_id: UUID, actor: ActorDep, session: SessionDep) -> Proj
 def update_project(project_id: UUID, command: UpdateProject, actor: ActorDep, session: SessionDep) -> ProjectShape:
     """Change a project; its organization stays."""
     return _shape(projects.update_project(session, actor, project_id, command))
+
+
+@router.post(
+    "/{project_id}/stage",
+    response_model=ProjectShape,
+    openapi_extra=rule(Action.ORGANIZATION_WRITE, event=Event.PROJECT_UPDATE, object_type="project"),
+)
+def set_stage(project_id: UUID, command: SetStage, actor: ActorDep, session: SessionDep) -> ProjectShape:
+    """Bring a project to another stage: planning, trial, live (MLPS level 2 and above: only when filed) or closing."""
+    return _shape(projects.set_stage(session, actor, project_id, command))
 
 
 @router.get(

@@ -6,50 +6,16 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import Field
 
+from cloudmgr.api.quota_shapes import QuotaShape, quota_shape
 from cloudmgr.api.shapes import Shape
 from cloudmgr.domain.access import Action
 from cloudmgr.domain.events import Event
 from cloudmgr.http.deps import ActorDep, SessionDep
 from cloudmgr.http.routes import api_router, rule
 from cloudmgr.services import quotas
-from cloudmgr.services.quotas import AccountView, SetLimits
+from cloudmgr.services.quotas import SetLimits, WhatIf
 
 router = api_router("/quotas", "quotas")
-
-_KEYS = ["vcpus", "vcpus{arch=aarch64}"]
-Amounts = Annotated[dict[str, int], Field(examples=[dict(zip(_KEYS, (96, 64), strict=True))])]
-Limits = Annotated[dict[str, int | None], Field(examples=[dict(zip(_KEYS, (480, None), strict=True))])]
-
-
-class AncestorShape(Shape):
-    """An account above."""
-
-    account: UUID
-    name: str = Field(examples=["长沙市"])
-
-
-class QuotaShape(Shape):
-    """One account. By key: `available` is what its own limit still lets in (null: no limit here), `room` what can really
-    still be granted, bound by every account above as well; `children_limits` adds up the limits right below, which may
-    be more than the own limit (over-allocation). `may_set` says whether you may change its limits.
-    """
-
-    account: UUID
-    parent: UUID | None
-    code: str = Field(examples=["430102"])
-    name: str = Field(examples=["芙蓉区"])
-    kind: str = Field(examples=["organization"], description="organization or project")
-    owner: UUID = Field(description="Id of the organization or project.")
-    depth: int
-    ancestors: list[AncestorShape]
-    limits: Limits
-    used: Amounts
-    reserved: Amounts
-    available: Limits
-    room: Limits
-    overhang: Amounts
-    children_limits: Amounts
-    may_set: bool
 
 
 class QuotaTableShape(Shape):
@@ -57,28 +23,6 @@ class QuotaTableShape(Shape):
 
     items: list[QuotaShape]
     next_cursor: str | None = None
-
-
-def _shape(view: AccountView) -> QuotaShape:
-    usage = view.usage
-    return QuotaShape(
-        account=usage.account_id,
-        parent=usage.parent_id,
-        code=usage.code,
-        name=usage.name,
-        kind=view.kind,
-        owner=view.owner_id,
-        depth=usage.depth,
-        ancestors=[AncestorShape(account=account, name=name) for account, name in usage.ancestors],
-        limits=dict(usage.limits),
-        used=dict(usage.used),
-        reserved=dict(usage.reserved),
-        available=dict(usage.available),
-        room=dict(usage.room),
-        overhang=dict(usage.overhang),
-        children_limits=dict(usage.children_limit_sum),
-        may_set=view.may_set,
-    )
 
 
 @router.get("", response_model=QuotaTableShape, openapi_extra=rule(Action.QUOTA_READ, object_type="quota_account"))
@@ -89,13 +33,61 @@ def read_tree(
     depth: Annotated[int | None, Query(ge=0, le=32, description="Levels below it; all where left out.")] = None,
 ) -> QuotaTableShape:
     """Show the quota tree as a table."""
-    return QuotaTableShape(items=[_shape(view) for view in quotas.get_tree(session, actor, root, depth)])
+    return QuotaTableShape(items=[quota_shape(view) for view in quotas.get_tree(session, actor, root, depth)])
+
+
+class FindingShape(Shape):
+    """One account that would be over for one key: `amount` against `limit`; `before` is by how much it is over already."""
+
+    account: UUID
+    name: str = Field(examples=["长沙市"])
+    depth: int
+    key: str = Field(examples=["vcpus"])
+    consequence: str = Field(
+        examples=["promised_above"], description="use_above, children_above, promised_above or room_missing"
+    )
+    limit: int
+    amount: int
+    over: int
+    before: int
+
+
+class WhatIfShape(Shape):
+    """What setting limits would bring about, the topmost account first; no items: nobody would be over."""
+
+    items: list[FindingShape]
+
+
+@router.post(
+    "/what-if",
+    response_model=WhatIfShape,
+    openapi_extra=rule(Action.QUOTA_READ, object_type="quota_account", transaction="read", remembers=False),
+)
+def try_limits(command: WhatIf, actor: ActorDep, session: SessionDep) -> WhatIfShape:
+    """Tell who would be over, and at which level, if limits were set. Changes nothing."""
+    found = quotas.what_if(session, actor, command)
+    return WhatIfShape(
+        items=[
+            FindingShape(
+                account=each.account_id,
+                name=each.name,
+                depth=each.depth,
+                key=each.key,
+                consequence=each.consequence.value,
+                limit=each.limit,
+                amount=each.amount,
+                over=each.over,
+                before=each.before,
+            )
+            for each in found
+        ]
+    )
 
 
 @router.get("/{account}", response_model=QuotaShape, openapi_extra=rule(Action.QUOTA_READ, object_type="quota_account"))
 def read_quota(account: UUID, actor: ActorDep, session: SessionDep) -> QuotaShape:
     """Show one account of your subtrees or of the chain above them."""
-    return _shape(quotas.get_usage(session, actor, account))
+    return quota_shape(quotas.get_usage(session, actor, account))
 
 
 @router.put(
@@ -105,7 +97,7 @@ def read_quota(account: UUID, actor: ActorDep, session: SessionDep) -> QuotaShap
 )
 def replace_limits(account: UUID, command: SetLimits, actor: ActorDep, session: SessionDep) -> QuotaShape:
     """Set every limit of an account; each that exists must be named (422 `limit_omitted`), null takes one away."""
-    return _shape(quotas.set_limits(session, actor, account, command, replace=True))
+    return quota_shape(quotas.set_limits(session, actor, account, command, replace=True))
 
 
 @router.patch(
@@ -115,4 +107,4 @@ def replace_limits(account: UUID, command: SetLimits, actor: ActorDep, session: 
 )
 def merge_limits(account: UUID, command: SetLimits, actor: ActorDep, session: SessionDep) -> QuotaShape:
     """Set the limits named and leave the others."""
-    return _shape(quotas.set_limits(session, actor, account, command, replace=False))
+    return quota_shape(quotas.set_limits(session, actor, account, command, replace=False))

@@ -8,12 +8,14 @@ from pydantic import Field
 
 from cloudmgr.api.server_shapes import ServerShape, server_shape
 from cloudmgr.api.shapes import At, Shape
+from cloudmgr.domain import clock
 from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.masking import mask_phone
 from cloudmgr.domain.messages import Translator
 from cloudmgr.http import streams
 from cloudmgr.services.request_kinds.base import reservation_id
-from cloudmgr.services.requests import RequestRow, RequestView
+from cloudmgr.services.request_view import RequestView
+from cloudmgr.services.requests import RequestRow
 
 
 class StageShape(Shape):
@@ -21,10 +23,16 @@ class StageShape(Shape):
 
     position: int
     name: str = Field(examples=["区县初审"])
-    role: str = Field(examples=["district_admin"])
+    role: str | None = Field(examples=["district_admin"])
     organization: UUID
     state: str = Field(examples=["open"])
+    mode: str = Field(examples=["any"])
+    level: str = Field(examples=["district"])
+    policy_version: str = Field(examples=["2026-11/2"])
     opened_at: datetime | None
+    due_at: datetime | None
+    escalated_at: datetime | None
+    is_overdue: bool
     closed_at: datetime | None
 
 
@@ -35,6 +43,8 @@ class DecisionShape(Shape):
     decision: str = Field(examples=["approve"])
     comment: str = Field(examples=["同意"])
     decided_by: str
+    on_behalf_of: UUID | None
+    policy_version: str
     decided_at: At
 
 
@@ -63,8 +73,10 @@ class RequestLine(Shape):
     kind: str
     number: str | None = Field(examples=["SQ20261122-0001"])
     phase: str = Field(examples=["in_review"])
-    project: UUID
+    project: UUID | None = Field(description="null: about an organization's own quota.")
     project_name: str
+    account: UUID | None = Field(description="The quota account whose limits are to change.")
+    after: UUID | None = Field(description="The quota change this draft waits for.")
     organization: UUID
     organization_name: str
     requester: str
@@ -74,6 +86,22 @@ class RequestLine(Shape):
     created_at: At
     submitted_at: datetime | None
     finished_at: datetime | None
+    is_emergency: bool
+    due_at: datetime | None
+    """When the stage that waits now is due; null where none waits, or it has no limit."""
+    is_overdue: bool
+
+
+class EmergencyShape(Shape):
+    """The emergency order that a request is. `proposal`: the draft of a retirement that a rejection made."""
+
+    state: str = Field(examples=["open"])
+    reason: str
+    amounts: dict[str, int]
+    approve_by: At
+    flagged_at: datetime | None
+    closed_at: datetime | None
+    proposal: UUID | None
 
 
 class RequestShape(RequestLine):
@@ -86,6 +114,9 @@ class RequestShape(RequestLine):
     ssh_keys: list[str]
     body: dict[str, Any]
     refusal: dict[str, Any] | None
+    emergency: EmergencyShape | None
+    held_until: datetime | None
+    """Until when a change freeze holds it back."""
     reservation: ReservationShape | None
     stages: list[StageShape]
     decisions: list[DecisionShape]
@@ -122,7 +153,7 @@ class HandoverShape(Shape):
     pending: list[str]
 
 
-def request_line(row: RequestRow) -> dict[str, Any]:
+def request_line(row: RequestRow, due_at: datetime | None = None) -> dict[str, Any]:
     """Return a request as a line of a list."""
     request, project, organization, requester = row
     return {
@@ -130,8 +161,10 @@ def request_line(row: RequestRow) -> dict[str, Any]:
         "kind": request.kind,
         "number": request.number,
         "phase": request.phase,
-        "project": project.id,
-        "project_name": project.name,
+        "project": project.id if project else None,
+        "project_name": project.name if project else "",
+        "account": request.account_id,
+        "after": request.after_id,
         "organization": organization.id,
         "organization_name": organization.name,
         "requester": requester.username,
@@ -141,7 +174,14 @@ def request_line(row: RequestRow) -> dict[str, Any]:
         "created_at": request.created_at,
         "submitted_at": request.submitted_at,
         "finished_at": request.finished_at,
+        "is_emergency": request.is_emergency,
+        "due_at": due_at,
+        "is_overdue": _is_overdue(due_at),
     }
+
+
+def _is_overdue(due_at: datetime | None) -> bool:
+    return due_at is not None and due_at < clock.now()
 
 
 def request_shape(view: RequestView, actor: Actor, translate: Translator) -> dict[str, Any]:
@@ -150,7 +190,10 @@ def request_shape(view: RequestView, actor: Actor, translate: Translator) -> dic
     sees_people = actor.may(Action.PERSONAL_READ, view.organization.path)
     titles = {stage.id: stage.name for stage in view.stages}
     return {
-        **request_line((request, view.project, view.organization, view.requester)),
+        **request_line(
+            (request, view.project, view.organization, view.requester),
+            next((stage.due_at for stage in view.stages if stage.state == "open"), None),
+        ),
         "network_zone": request.network_zone,
         "lease_long_term": request.lease_long_term,
         "lease_reason": request.lease_reason,
@@ -161,6 +204,8 @@ def request_shape(view: RequestView, actor: Actor, translate: Translator) -> dic
         "ssh_keys": request.ssh_keys,
         "body": request.body if sees_people else {key: value for key, value in request.body.items() if key != "owner"},
         "refusal": request.refusal,
+        "emergency": _emergency(view),
+        "held_until": view.held_by.ends_at if view.held_by else None,
         "reservation": _reservation(view),
         "stages": [
             {
@@ -169,7 +214,13 @@ def request_shape(view: RequestView, actor: Actor, translate: Translator) -> dic
                 "role": stage.role,
                 "organization": stage.organization_id,
                 "state": stage.state,
+                "mode": stage.mode,
+                "level": stage.level,
+                "policy_version": stage.policy_version,
                 "opened_at": stage.opened_at,
+                "due_at": stage.due_at,
+                "escalated_at": stage.escalated_at,
+                "is_overdue": _is_overdue(stage.due_at if stage.state == "open" else None),
                 "closed_at": stage.closed_at,
             }
             for stage in view.stages
@@ -180,12 +231,29 @@ def request_shape(view: RequestView, actor: Actor, translate: Translator) -> dic
                 "decision": decision.decision,
                 "comment": decision.comment,
                 "decided_by": decider.username,
+                "on_behalf_of": decision.on_behalf_of_id,
+                "policy_version": decision.policy_version,
                 "decided_at": decision.created_at,
             }
             for decision, decider in view.approvals
         ],
         "servers": [server_shape(row, actor, translate) for row in view.servers],
         "events": [streams.shape(event, translate) for event in view.events],
+    }
+
+
+def _emergency(view: RequestView) -> dict[str, Any] | None:
+    order = view.emergency
+    if order is None:
+        return None
+    return {
+        "state": order.state,
+        "reason": order.reason,
+        "amounts": order.amounts,
+        "approve_by": order.approve_by,
+        "flagged_at": order.flagged_at,
+        "closed_at": order.closed_at,
+        "proposal": order.proposal_id,
     }
 
 

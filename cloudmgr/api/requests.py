@@ -26,9 +26,10 @@ from cloudmgr.http.deps import ActorDep, PageDep, SessionDep, encode_cursor
 from cloudmgr.http.routes import api_router, rule
 from cloudmgr.i18n import translator
 from cloudmgr.models import ResourceRequest
-from cloudmgr.services import approvals, requests, servers
-from cloudmgr.services.request_bodies import SentRequest, drafted
+from cloudmgr.services import approvals, deadlines, requests, servers
+from cloudmgr.services.request_bodies import SentRequest, awaited, drafted
 from cloudmgr.services.request_inputs import Decide, DraftRequest, RequestBody
+from cloudmgr.services.request_view import RequestView
 
 router = api_router("", "requests")
 
@@ -76,7 +77,15 @@ SNAPSHOT_EXAMPLE = {
     "purpose": "升级前留底",
     "create": [{"server": "019ab6f0-0000-7000-8000-000000000002", "name": "before-upgrade"}],
 }
+QUOTA_CHANGE_EXAMPLE = {
+    "kind": "quota_change",
+    "account": "019ab6f0-0000-7000-8000-000000000003",
+    "limits": {"vcpus": 640, "vcpus{arch=aarch64}": 512},
+    "purpose": "2027 年新建系统",
+    "basis_no": "芙数发〔2026〕18号",
+}
 _EXAMPLES = {
+    "quota_change": {"summary": "配额变更", "value": QUOTA_CHANGE_EXAMPLE},
     "volume": {"summary": "云硬盘", "value": VOLUME_EXAMPLE},
     "snapshot": {"summary": "快照", "value": SNAPSHOT_EXAMPLE},
     "create": {"summary": "申请", "value": CREATE_EXAMPLE},
@@ -114,7 +123,10 @@ def list_requests(
         limit=page.limit,
         cursor=page.cursor,
     )
-    return _json({"items": [request_line(row) for row in rows], "next_cursor": encode_cursor(following)})
+    dues = deadlines.open_dues(session, [row[0].id for row in rows])
+    return _json(
+        {"items": [request_line(row, dues.get(row[0].id)) for row in rows], "next_cursor": encode_cursor(following)}
+    )
 
 
 def _json(document: Any, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -135,19 +147,27 @@ def create_request(
     session: SessionDep,
     http: Request,
 ) -> Response:
-    """Submit a request, or keep it as a draft with `"draft": true`. Over quota nothing is held and nothing stays."""
-    body = drafted(command)
+    """Submit a request, or keep it as a draft with `"draft": true`. Over quota nothing is held and nothing stays.
+
+    With `"after": "<id of a quota change>"` it is kept as a draft that is submitted by itself when that is granted.
+    """
+    body, after = drafted(command), awaited(command)
     if isinstance(body, DraftRequest):
         request = requests.save_draft(session, actor, body)
+    elif after is not None:
+        request = requests.save_waiting(session, actor, body, after)
     else:
-        request = requests.submit_new(session, actor, body)
+        return _told(requests.submit_and_read(session, actor, body), actor, http, status.HTTP_201_CREATED)
     return _answer(session, actor, request, http, status.HTTP_201_CREATED)
 
 
 def _answer(session: Any, actor: Actor, request: ResourceRequest, http: Request, status_code: int = 200) -> Response:
-    view = requests.get_request(session, actor, request.id)
+    return _told(requests.get_request(session, actor, request.id), actor, http, status_code)
+
+
+def _told(view: RequestView, actor: Actor, http: Request, status_code: int) -> Response:
     return _json(
-        request_shape(view, actor, _translator(http)), status_code, {"Location": f"/api/v1/requests/{request.id}"}
+        request_shape(view, actor, _translator(http)), status_code, {"Location": f"/api/v1/requests/{view.request.id}"}
     )
 
 

@@ -49,6 +49,8 @@ class ServerShape(Shape):
     lease_start: date | None
     lease_end: date | None
     lease_long_term: bool
+    frozen_by: str | None = Field(examples=[None], description="request, or lease: its lease has ended.")
+    frozen_at: datetime | None
     owner: dict[str, str]
     failed_step: str | None
     failure: dict[str, Any] | None
@@ -101,6 +103,8 @@ def server_shape(row: ServerRow, actor: Actor, translate: Translator) -> dict[st
         "lease_start": server.lease_start,
         "lease_end": server.lease_end,
         "lease_long_term": server.lease_long_term,
+        "frozen_by": server.frozen_by,
+        "frozen_at": server.frozen_at,
         "owner": {
             "name": server.owner_name,
             "phone": server.owner_phone if sees_people else mask_phone(server.owner_phone),

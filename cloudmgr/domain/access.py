@@ -63,6 +63,8 @@ class Action(StrEnum):
     INVENTORY_EXPORT = "inventory.export"
     INVENTORY_IMPORT = "inventory.import"
     EXPORTS_READ = "exports.read"
+    FREEZE_WRITE = "freeze.write"
+    DELIVERY_MANAGE = "delivery.manage"
 
 
 _COMMON = frozenset({Action.CATALOGUE_READ, Action.ORGANIZATION_READ, Action.AUDIT_READ_OWN, Action.PLAYBOOK_READ})
@@ -85,7 +87,8 @@ ROLE_ACTIONS: Mapping[Role, frozenset[Action]] = {
         Action.FINDING_DECIDE,
         Action.INVENTORY_IMPORT,
     },
-    Role.QUOTA_ADMIN: _READ_OWN | {Action.QUOTA_WRITE, Action.CAPACITY_READ, Action.INVENTORY_IMPORT},
+    Role.QUOTA_ADMIN: _READ_OWN
+    | {Action.QUOTA_WRITE, Action.FREEZE_WRITE, Action.CAPACITY_READ, Action.INVENTORY_IMPORT},
     Role.CITY_APPROVER: _READ_OWN | {Action.REQUEST_DECIDE, Action.CAPACITY_READ, Action.PERSONAL_READ},
     Role.TECHNICAL_APPROVER: _READ_OWN
     | {
@@ -98,6 +101,8 @@ ROLE_ACTIONS: Mapping[Role, frozenset[Action]] = {
     Role.SYSTEM_ADMIN: _READ_OWN
     | {
         Action.CATALOGUE_WRITE,
+        Action.FREEZE_WRITE,
+        Action.DELIVERY_MANAGE,
         Action.CAPACITY_READ,
         Action.SERVER_POWER,
         Action.PLAYBOOK_RUN,
@@ -125,6 +130,21 @@ ROLE_ACTIONS: Mapping[Role, frozenset[Action]] = {
 }
 
 
+DEPUTY_ACTIONS = frozenset(
+    {
+        Action.REQUEST_READ,
+        Action.REQUEST_DECIDE,
+        Action.QUOTA_READ,
+        Action.SERVER_READ,
+        Action.ORGANIZATION_READ,
+        Action.CATALOGUE_READ,
+        Action.CAPACITY_READ,
+        Action.PERSONAL_READ,
+    }
+)
+"""What a deputy may do with the roles of somebody away: decide, and see what a decision needs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """One role on one organization and its subtree; `path` is the organization's path of ids, `/a/b/`."""
@@ -133,6 +153,12 @@ class Grant:
     organization_id: uuid.UUID
     path: str
     valid_until: datetime | None = None
+    for_user_id: uuid.UUID | None = None
+    """Whose grant it is, where the actor is the deputy of somebody away: it allows `DEPUTY_ACTIONS` only."""
+
+    def allows(self, action: "Action") -> bool:
+        """Whether the role, or the part of it that a deputy has, allows `action`."""
+        return action in ROLE_ACTIONS[self.role] and (self.for_user_id is None or action in DEPUTY_ACTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +179,8 @@ class Actor:
 
     @property
     def roles(self) -> list[str]:
-        """Role names, sorted, each once."""
-        return sorted({grant.role.value for grant in self.grants})
+        """Role names of one's own, sorted, each once."""
+        return sorted({grant.role.value for grant in self.grants if grant.for_user_id is None})
 
     @property
     def is_local(self) -> bool:
@@ -164,15 +190,14 @@ class Actor:
     def may(self, action: Action, path: str | None = None) -> bool:
         """Whether a grant allows `action` on an organization path; None asks whether it is allowed anywhere."""
         return self.is_local or any(
-            action in ROLE_ACTIONS[grant.role] and (path is None or path.startswith(grant.path))
-            for grant in self.grants
+            grant.allows(action) and (path is None or path.startswith(grant.path)) for grant in self.grants
         )
 
     def scope(self, action: Action) -> list[str]:
         """Return the organization paths on whose subtrees `action` is allowed, widest only; `/` is everything."""
         if self.is_local:
             return ["/"]
-        paths = sorted({grant.path for grant in self.grants if action in ROLE_ACTIONS[grant.role]})
+        paths = sorted({grant.path for grant in self.grants if grant.allows(action)})
         return [path for path in paths if not any(path != other and path.startswith(other) for other in paths)]
 
 

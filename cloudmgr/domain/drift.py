@@ -48,6 +48,12 @@ class Held:
     built_at: datetime | None
     updated_at: datetime
     released_at: datetime | None = None
+    resizing_since: datetime | None = None
+    resized_at: datetime | None = None
+
+    def is_resizing(self, looked_at: datetime) -> bool:
+        """Whether what a look of that moment shows of its size and power may be our own change of size, or from before it."""
+        return self.resizing_since is not None or (self.resized_at is not None and self.resized_at >= looked_at)
 
     @property
     def stands(self) -> bool:
@@ -174,12 +180,13 @@ def _drift(held: Held, seen: Seen, looked_at: datetime) -> Iterator[Difference]:
 
 def _compared(held: Held, seen: Seen, looked_at: datetime) -> Iterator[tuple[str, Any, Any]]:
     """Yield (field, ours, theirs) of every field that differs; what a backend does not say is no difference."""
-    if seen.vcpus is not None and seen.vcpus != held.vcpus:
+    is_resizing = held.is_resizing(looked_at)
+    if not is_resizing and seen.vcpus is not None and seen.vcpus != held.vcpus:
         yield "vcpus", held.vcpus, seen.vcpus
-    if seen.memory_mib is not None and seen.memory_mib != held.memory_mib:
+    if not is_resizing and seen.memory_mib is not None and seen.memory_mib != held.memory_mib:
         yield "memory_mib", held.memory_mib, seen.memory_mib
     wanted = wanted_power(held, seen.baseline)
-    settled = held.intended_since is None or held.intended_since < looked_at - SETTLING
+    settled = not is_resizing and (held.intended_since is None or held.intended_since < looked_at - SETTLING)
     if held.phase is ServerPhase.ACTIVE and settled and seen.power in _SETTLED_POWER and seen.power != wanted:
         yield "power", wanted, seen.power
     if seen.name not in (held.name, seen.baseline.get("name", seen.name)):

@@ -77,6 +77,12 @@ class OwnRequest(Refusal):
     code = "own_request"
 
 
+class SecondStage(Forbidden):
+    """One person never decides two stages of the same request."""
+
+    code = "second_stage"
+
+
 class NotAuthenticated(Refusal):
     """No valid session or token."""
 
@@ -121,6 +127,24 @@ class Conflict(Refusal):
     """The thing is not in a state that allows this."""
 
     code = "conflict"
+
+
+class ChangeFrozen(Conflict):
+    """A change freeze holds; `until` says how long."""
+
+    code = "change_frozen"
+
+
+class UrgedAlready(Conflict):
+    """A request is urged once a working day; `next_at` says when it can be again."""
+
+    code = "urged_already"
+
+
+class AllowanceExceeded(Conflict):
+    """The emergency orders that are not approved yet leave no room for another; `errors` names each key."""
+
+    code = "emergency_allowance_exceeded"
 
 
 class ExclusiveRole(Conflict):

@@ -1,7 +1,8 @@
 """How long a server may be kept: the rules of a lease's end."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+from cloudmgr.domain import clock
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.messages import N_
 
@@ -53,3 +54,11 @@ def last_day(today: date, max_days: int) -> date:
         return today.replace(year=today.year + 3)
     except ValueError:  # 29 February
         return today + timedelta(days=_THREE_YEARS_DAYS)
+
+
+def ends_at(lease_end: date | None) -> datetime:
+    """Return the last moment of a lease; one without an end outlives everything that has one."""
+    return _NEVER if lease_end is None else clock.end_of_day(lease_end)
+
+
+_NEVER = datetime(9999, 12, 31, tzinfo=UTC)

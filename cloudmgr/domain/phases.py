@@ -12,11 +12,16 @@ class RequestKind(StrEnum):
 
     CREATE = "create"
     RETIRE = "retire"
+    RESIZE = "resize"
+    RENEW = "renew"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
     IMPORT = "import"
     VOLUME = "volume"
     SNAPSHOT = "snapshot"
     PORTS = "ports"
     PUBLIC_IP = "public_ip"
+    QUOTA_CHANGE = "quota_change"
 
 
 NUMBER_PREFIXES: Mapping[str, str] = {
@@ -146,6 +151,8 @@ class Decision(StrEnum):
     APPROVE = "approve"
     REJECT = "reject"
     RETURN = "return"
+    CHANGE = "change"
+    """Approved as changed; counts once the requester has confirmed it."""
 
 
 class Environment(StrEnum):

@@ -9,9 +9,11 @@ import binascii
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlmodel import Session
 
@@ -48,6 +50,8 @@ def get_session(request: Request) -> Iterator[Session]:
         try:
             if kind == "write":
                 begin_immediate(session)
+            if _asks_who(request.scope.get("route")):
+                context_of(request).actor = _who(request, session, kind)
             yield session
         except Refusal as refusal:
             if refusal.keeps_writes:
@@ -76,10 +80,34 @@ SessionDep = Annotated[Session, Depends(get_session, scope="function")]
 _bearer = HTTPBearer(auto_error=False, description="The token that POST /api/v1/sessions returns.")
 
 
-def get_any_actor(
+def _asks_who(route: Any) -> bool:
+    """Whether an endpoint wants to know who acts: then the session's own step finds out, as each step costs a thread's time."""
+    if not isinstance(route, APIRoute):
+        return False
+    found: bool | None = route.__dict__.get("asks_who")
+    if found is None:
+        found = route.__dict__["asks_who"] = _reaches(route.dependant)
+    return found
+
+
+def _reaches(dependant: Dependant) -> bool:
+    return any(inner.call is get_any_actor or _reaches(inner) for inner in dependant.dependencies)
+
+
+def _who(request: Request, session: Session, kind: str) -> Actor:
+    secret = secret_of(request)
+    if not secret:
+        raise NotAuthenticated(N_("Please log in."))
+    context = context_of(request)
+    actor = sessions.actor_for_session(session, settings_of(request), secret, context.source, context.request_id)
+    if kind != "write":
+        session.commit()  # the note of last use stands, whatever becomes of the rest
+    return actor
+
+
+async def get_any_actor(
     request: Request,
     session: SessionDep,
-    settings: SettingsDep,
     sent_csrf: Annotated[str, Depends(csrf.sent_token)],
     _shown_in_openapi: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None,
 ) -> Actor:
@@ -89,20 +117,15 @@ def get_any_actor(
         NotAuthenticated: no token or cookie, or one that does not hold.
         CrossSite: a change by cookie without the session's CSRF token.
     """
-    secret = secret_of(request)
-    if not secret:
+    actor = context_of(request).actor
+    if actor is None:
         raise NotAuthenticated(N_("Please log in."))
-    context = context_of(request)
-    actor = sessions.actor_for_session(session, settings, secret, context.source, context.request_id)
-    context.actor = actor
     if request.method not in SAFE_METHODS and bearer_of(request) is None:
         csrf.check_token(sessions.csrf_token(session, actor), sent_csrf)
-    if transaction_of(request) != "write":
-        session.commit()  # the note of last use stands, whatever becomes of the rest
     return actor
 
 
-def get_actor(actor: Annotated[Actor, Depends(get_any_actor)]) -> Actor:
+async def get_actor(actor: Annotated[Actor, Depends(get_any_actor)]) -> Actor:
     """Return who acts.
 
     Raises:

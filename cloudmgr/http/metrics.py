@@ -3,6 +3,7 @@
 import threading
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Mapping
 
 import cloudmgr
 
@@ -29,8 +30,8 @@ class Metrics:
             self._buckets[bisect_left(_BUCKETS, seconds)] += 1
             self._seconds += seconds
 
-    def render(self) -> str:
-        """Return everything as exposition text."""
+    def render(self, gauges: Mapping[str, float] | None = None) -> str:
+        """Return everything as exposition text, with numbers that somebody else has counted."""
         with self._guard:
             requests, buckets, seconds = dict(self._requests), list(self._buckets), self._seconds
         lines = [
@@ -62,6 +63,8 @@ class Metrics:
             "# TYPE cloudmgr_http_refused_total counter",
             f"cloudmgr_http_refused_total {self.refused}",
         ]
+        for name, value in sorted((gauges or {}).items()):
+            lines += [f"# TYPE {name} gauge", f"{name} {value:g}"]
         return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,16 @@
 """SQLModel tables and their constraints: no queries. Importing this registers every table on SQLModel.metadata."""
 
 import quotas.tables
+import quotas.timed_tables
 from cloudmgr.models.addresses import Address, AddressRange, Subnet
+from cloudmgr.models.approvals import (
+    Approval,
+    ApprovalPolicy,
+    ApprovalSeat,
+    ApprovalStage,
+    Deputy,
+    RequestChange,
+)
 from cloudmgr.models.catalogue import (
     Allocation,
     Backend,
@@ -16,11 +25,19 @@ from cloudmgr.models.catalogue import (
     ZoneNetworkZone,
 )
 from cloudmgr.models.certificates import CertificateItem, DeletionCertificate
+from cloudmgr.models.change_freezes import ChangeFreeze, HeldRequest
+from cloudmgr.models.deadlines import StageMark
 from cloudmgr.models.discovery import Finding, ObservedAddress, ObservedImage, ObservedServer, SyncRun
+from cloudmgr.models.emergencies import EmergencyOrder
+from cloudmgr.models.notices import Delivery, DeliveryAttempt, Happening, Notice, NoticeAddress, NoticePreference
 from cloudmgr.models.openings import PortOpening, PublicIp
 from cloudmgr.models.organizations import Organization, Project, ProjectCredential, ProjectSshKey
+from cloudmgr.models.quota_changes import QuotaChange
+from cloudmgr.models.quota_verifications import QuotaVerification
 from cloudmgr.models.records import AuditEvent, Export, Fact, Worker
-from cloudmgr.models.requests import Approval, ApprovalStage, NumberSequence, RequestEvent, ResourceRequest
+from cloudmgr.models.remarks import Attachment, AttachmentContent, RequestComment, RequestFeedback
+from cloudmgr.models.requests import NumberSequence, RequestEvent, ResourceRequest
+from cloudmgr.models.server_changes import LeaseReminder, ServerChange
 from cloudmgr.models.servers import PlaybookEvent, PlaybookRun, PlaybookRunServer, Server, ServerVersion
 from cloudmgr.models.users import IdempotencyKey, LoginSource, RoleGrant, User, UserSession
 from cloudmgr.models.volumes import Snapshot, Volume
@@ -34,22 +51,37 @@ __all__ = [
     "AddressRange",
     "Allocation",
     "Approval",
+    "ApprovalPolicy",
+    "ApprovalSeat",
     "ApprovalStage",
+    "Attachment",
+    "AttachmentContent",
     "AuditEvent",
     "Backend",
     "BackendShare",
     "CertificateItem",
+    "ChangeFreeze",
     "DeletionCertificate",
+    "Delivery",
+    "DeliveryAttempt",
+    "Deputy",
+    "EmergencyOrder",
     "Export",
     "Fact",
     "Finding",
     "Flavor",
+    "Happening",
+    "HeldRequest",
     "IdempotencyKey",
     "Image",
     "ImageVariant",
+    "LeaseReminder",
     "LoginSource",
     "Network",
     "NetworkZone",
+    "Notice",
+    "NoticeAddress",
+    "NoticePreference",
     "NumberSequence",
     "ObservedAddress",
     "ObservedImage",
@@ -63,12 +95,19 @@ __all__ = [
     "ProjectCredential",
     "ProjectSshKey",
     "PublicIp",
+    "QuotaChange",
+    "QuotaVerification",
+    "RequestChange",
+    "RequestComment",
     "RequestEvent",
+    "RequestFeedback",
     "ResourceRequest",
     "RoleGrant",
     "Server",
+    "ServerChange",
     "ServerVersion",
     "Snapshot",
+    "StageMark",
     "Subnet",
     "SyncRun",
     "User",

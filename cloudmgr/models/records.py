@@ -9,7 +9,7 @@ from sqlmodel import Field, SQLModel
 
 from cloudmgr.domain.events import Event, Outcome
 from cloudmgr.domain.ids import new_id
-from cloudmgr.models.base import Row, json_field, made_at, one_of
+from cloudmgr.models.base import Row, factory, json_field, made_at, one_of
 
 
 class AuditEvent(SQLModel, table=True):
@@ -27,7 +27,7 @@ class AuditEvent(SQLModel, table=True):
     seq: int | None = Field(
         default=None, sa_column=sa.Column(sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True)
     )
-    id: uuid.UUID = Field(default_factory=new_id, unique=True)
+    id: uuid.UUID = Field(default_factory=factory(new_id), unique=True)
     at: datetime = made_at()
     actor_id: uuid.UUID | None = Field(default=None, index=True)
     actor: str = Field(max_length=100)

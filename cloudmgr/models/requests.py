@@ -1,4 +1,4 @@
-"""Requests, their approval stages and decisions, their progress, and their numbers."""
+"""Requests, their progress, and their numbers. What is decided on them is in `approvals`."""
 
 import uuid
 from datetime import date, datetime
@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from cloudmgr.domain.phases import Decision, Environment, RequestKind, RequestPhase
+from cloudmgr.domain.phases import Environment, RequestKind, RequestPhase
 from cloudmgr.models.base import Row, json_field, made_at, one_of
 
 
@@ -22,11 +22,20 @@ class ResourceRequest(Row, table=True):
         # Target of approvals' composite key: the requester an approval names is the request's own.
         sa.UniqueConstraint("id", "requester_id"),
         sa.CheckConstraint("number IS NOT NULL OR phase IN ('draft', 'withdrawn')", name="number_once_submitted"),
+        sa.CheckConstraint(
+            "CASE WHEN kind = 'quota_change' THEN account_id IS NOT NULL ELSE project_id IS NOT NULL END",
+            name="about_something",
+        ),
     )
 
     kind: str = Field(max_length=16)
     number: str | None = Field(default=None, unique=True, max_length=32)
-    project_id: uuid.UUID = Field(foreign_key="projects.id", index=True)
+    project_id: uuid.UUID | None = Field(default=None, foreign_key="projects.id", index=True)
+    """None: it is about a quota account that is an organization's own."""
+    account_id: uuid.UUID | None = Field(default=None, foreign_key="quota_accounts.id", index=True)
+    """The quota account whose limits it asks to change."""
+    after_id: uuid.UUID | None = Field(default=None, foreign_key="resource_requests.id", index=True)
+    """A draft that waits: it is submitted by itself when this quota change is granted."""
     organization_id: uuid.UUID = Field(foreign_key="organizations.id", index=True)
     requester_id: uuid.UUID = Field(foreign_key="users.id", index=True)
     phase: str = Field(default=RequestPhase.DRAFT.value, max_length=32, index=True)
@@ -43,56 +52,16 @@ class ResourceRequest(Row, table=True):
     refusal: dict[str, Any] | None = json_field()
     submission: int = 0
     """How often it was submitted; the reservation of each submission has its own id."""
+    revision: int = 0
+    """How often the present submission was changed under review, with the requester's consent."""
     attempt: int = 0
     """How often fulfilment was begun; part of the workflow's id."""
+    is_emergency: bool = False
+    """应急: worked off first, approved afterwards."""
     submitted_at: datetime | None = None
     decided_at: datetime | None = None
     finished_at: datetime | None = None
     updated_at: datetime = made_at()
-
-
-class ApprovalStage(Row, table=True):
-    """One stage a submission must pass: who may decide, and what came of it."""
-
-    __tablename__ = "approval_stages"
-    __table_args__ = (
-        one_of("state", ("waiting", "open", *Decision, "cancelled")),
-        sa.UniqueConstraint("request_id", "submission", "position"),
-    )
-
-    request_id: uuid.UUID = Field(foreign_key="resource_requests.id", index=True)
-    submission: int
-    position: int
-    name: str = Field(max_length=64)
-    role: str = Field(max_length=32)
-    organization_id: uuid.UUID = Field(foreign_key="organizations.id", index=True)
-    state: str = Field(default="waiting", max_length=16)
-    policy_version: str = Field(default="1", max_length=64)
-    opened_at: datetime | None = None
-    closed_at: datetime | None = None
-
-
-class Approval(Row, table=True):
-    """One decision by one person. The database itself refuses a decision on one's own request: `requester_id` must be
-    the request's (composite key) and must not be the decider (CHECK).
-    """
-
-    __tablename__ = "approvals"
-    __table_args__ = (
-        one_of("decision", Decision),
-        sa.ForeignKeyConstraint(
-            ["request_id", "requester_id"], ["resource_requests.id", "resource_requests.requester_id"]
-        ),
-        sa.CheckConstraint("decider_id <> requester_id", name="not_own_request"),
-        sa.UniqueConstraint("stage_id", "decider_id"),
-    )
-
-    request_id: uuid.UUID = Field(foreign_key="resource_requests.id", index=True)
-    requester_id: uuid.UUID
-    stage_id: uuid.UUID = Field(foreign_key="approval_stages.id")
-    decider_id: uuid.UUID = Field(foreign_key="users.id")
-    decision: str = Field(max_length=16)
-    comment: str = Field(default="", max_length=500)
 
 
 class RequestEvent(SQLModel, table=True):

@@ -10,6 +10,7 @@ from sqlmodel import Field, SQLModel
 from cloudmgr.domain.architectures import Architecture, CpuFamily
 from cloudmgr.domain.findings import ResourceType, ServerSource
 from cloudmgr.domain.phases import Environment, PurposeKind, ServerPhase, Spread
+from cloudmgr.domain.server_changes import FrozenBy
 from cloudmgr.models.base import Row, json_field, made_at, one_of
 
 
@@ -26,6 +27,7 @@ class Server(Row, table=True):
         one_of("spread", Spread),
         one_of("source", ServerSource),
         one_of("resource_type", ResourceType),
+        one_of("frozen_by", FrozenBy),
         sa.CheckConstraint(
             "source <> 'built' OR (flavor_id IS NOT NULL AND image_id IS NOT NULL)", name="built_from_something"
         ),
@@ -102,6 +104,13 @@ class Server(Row, table=True):
     intended_power: str | None = Field(default=None, max_length=16)
     """What we last asked its power to be, since when: a state of our own doing is no drift. None: never asked."""
     intended_since: datetime | None = None
+    frozen_by: str | None = Field(default=None, max_length=16)
+    """Why it is frozen, while it is: by a request, or by the end of its lease."""
+    frozen_at: datetime | None = None
+    resizing_since: datetime | None = None
+    """A change of its size is under way since then: a size or power of our own doing is no drift."""
+    resized_at: datetime | None = None
+    """When its size was last settled: what was read before may show the old one."""
     last_confirmed_at: datetime | None = None
     """When a person last said that a server kept by hand is as written; apart from what a backend reports."""
     resource_type: str = Field(default=ResourceType.VM.value, max_length=16)

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from cloudmgr.seed.accounts import DemoAccount, read_accounts, seed_accounts, wr
 from cloudmgr.seed.backends import demo_backends
 from cloudmgr.seed.clouds import add_stranger, grow_one
 from cloudmgr.seed.networks import seed_networks
+from cloudmgr.seed.office import furnish
 from cloudmgr.services import approvals, requests
 from cloudmgr.services.apply import apply_document, read_document
 from cloudmgr.services.request_inputs import CreateRequest, Decide
@@ -162,7 +164,8 @@ def _submitted(session: Session) -> list[uuid.UUID]:
     if "requests" in told:
         return [uuid.UUID(each) for each in told["requests"]]
     ids = [requests.submit_new(session, _actor(session, who), _body(session, body)).id for who, body in REQUESTS]
-    requests.submit_new(session, _actor(session, WAITING[0]), _body(session, WAITING[1]))
+    waiting = requests.submit_new(session, _actor(session, WAITING[0]), _body(session, WAITING[1]))
+    furnish(session, partial(_actor, session), SEEDER, waiting.id)
     facts.write(session, facts.SEED, {**told, "requests": [str(each) for each in ids]})
     return ids
 

@@ -4,8 +4,6 @@ A sheet is what the inventory exports, in Chinese or English or by keys, with tw
 the server) and `counts_quota`. A byte order mark is read past, and so is the apostrophe before what looks like a formula.
 """
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +12,7 @@ from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.inventory_columns import COLUMNS
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.services.import_cells import MAX_CELL, WrongCellError, value
+from cloudmgr.services.sheet_lines import plain, read_lines
 
 MAX_ROWS = 5_000
 _OWN: Mapping[str, tuple[str, str]] = {
@@ -81,17 +80,12 @@ class Sheet:
 
 
 def read_csv(content: bytes) -> Sheet:
-    """Read a CSV file: UTF-8 with or without a mark, or GB 18030; comma, semicolon or tab.
+    """Read a CSV file (see `sheet_lines`), or the workbook that it was saved as.
 
     Raises:
-        InvalidInput: no text in either encoding, no header, unknown or doubled columns, too many lines.
+        InvalidInput: it cannot be read, has no header, unknown or doubled columns, too many lines.
     """
-    text = _decoded(content)
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    if not lines or not any(cell.strip() for cell in lines[0]):
-        raise InvalidInput(N_("The sheet is empty: its first line must name the columns."))
+    lines = read_lines(content)
     keys, headers = _keys(lines[0])
     found = []
     for number, line in enumerate(lines[1:], 2):
@@ -120,19 +114,6 @@ def read_rows(rows: Sequence[Mapping[str, Any]]) -> Sheet:
     return _understood(found, headers)
 
 
-def _decoded(content: bytes) -> str:
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\x00" not in text:
-            return text
-    raise InvalidInput(
-        N_("The file is no text in UTF-8 or GB 18030. Save it as CSV (UTF-8); a workbook (.xlsx) is not read.")
-    )
-
-
 def _as_text(cell: Any) -> str:
     if cell is None:
         return ""
@@ -145,7 +126,7 @@ def _as_text(cell: Any) -> str:
 
 def _keys(headers: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
     """Return the key of every header, in any of its three spellings, and how the sheet spells every column."""
-    keys = [_BY_HEADER.get(_plain(header).lower()) for header in headers]
+    keys = [_BY_HEADER.get(plain(header).lower()) for header in headers]
     while keys and keys[-1] is None and not headers[len(keys) - 1].strip():
         keys.pop()
     unknown = [header for header, key in zip(headers, keys, strict=False) if key is None]
@@ -158,7 +139,7 @@ def _keys(headers: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
     doubled = sorted({key for key in known if known.count(key) > 1})
     if doubled:
         raise InvalidInput(N_("These columns stand twice: {columns}."), columns=", ".join(doubled))
-    given = {key: _plain(header) for key, header in zip(known, headers, strict=False)}
+    given = {key: plain(header) for key, header in zip(known, headers, strict=False)}
     spelt = [spellings.index(given[key]) for key, spellings in SPELLINGS.items() if given.get(key) in spellings]
     style = max(set(spelt), key=spelt.count, default=0)
     return known, {key: spellings[style] for key, spellings in SPELLINGS.items()} | given
@@ -184,7 +165,7 @@ def _understood(lines: Sequence[tuple[int, Mapping[str, str], Sequence[str]]], h
             continue
         values: dict[str, Any] = {}
         for key, raw in cells.items():
-            text = _plain(raw)
+            text = plain(raw)
             try:
                 values[key] = value(key, text)
             except WrongCellError as error:
@@ -192,12 +173,6 @@ def _understood(lines: Sequence[tuple[int, Mapping[str, str], Sequence[str]]], h
                 wrong.add(key)
         sheet.rows.append(SheetRow(number, values, frozenset(wrong)))
     return sheet
-
-
-def _plain(text: str) -> str:
-    """Return a cell without the apostrophe that made it harmless, and without space around it."""
-    stripped = text.strip().strip("\ufeff")
-    return stripped[1:].strip() if stripped[:1] == "'" else stripped
 
 
 SPELLINGS: Mapping[str, tuple[str, str, str]] = {

@@ -118,6 +118,9 @@ def create_organization(session: Session, actor: Actor, command: CreateOrganizat
         Conflict: the code is taken, the parent is closed, or there is a root already.
     """
     parent = _parent_for(session, actor, command)
+    if parent is not None:
+        quotas.lock_tree(session, parent.account_id)  # it may be moving: the new path follows from where it is now
+        session.refresh(parent)
     uscc = check_uscc(command.uscc)
     organization_id = new_id()
     path = f"{parent.path if parent else '/'}{organization_id}/"

@@ -21,7 +21,7 @@ from cloudmgr.domain.labels import SERVER_PHASES, word
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.models import Backend, Organization, PlaybookEvent, PlaybookRun, PlaybookRunServer, Server
-from cloudmgr.services import audit
+from cloudmgr.services import audit, change_freezes
 from cloudmgr.services.inputs import Code, Id, Input, Loose, Plain
 from cloudmgr.services.policy import playbook_folders
 from cloudmgr.store import playbooks as store
@@ -69,7 +69,7 @@ def start_run(session: Session, actor: Actor, command: StartRun) -> PlaybookRun:
 
     Raises:
         InvalidInput: no such playbook, servers of different projects or kinds of cloud, or variables that break its schema.
-        Conflict: a server does not stand.
+        Conflict: a server does not stand. ChangeFrozen: the playbook changes things and a change freeze holds.
     """
     require(actor, Action.PLAYBOOK_RUN)
     offered = known(playbook_folders(session))
@@ -90,6 +90,8 @@ def start_run(session: Session, actor: Actor, command: StartRun) -> PlaybookRun:
             N_("One run takes servers of one project, and either simulated or real ones."), field="servers"
         )
     organization = session.get_one(Organization, chosen[0].organization_id)
+    if entry.frozen_in_key_period:
+        change_freezes.require_no_freeze(session, organization.path)
     run = PlaybookRun(
         id=new_id(),
         organization_id=organization.id,

@@ -30,6 +30,8 @@ Stage = Literal["planning", "trial", "live", "closing"]
 Person = Annotated[Text, StringConstraints(max_length=64)]
 Level = Annotated[MlpsLevel, Closed]
 _PERSONAL = frozenset({"owner_name", "owner_phone"})
+_UNFILED_LEVELS = frozenset({MlpsLevel.LEVEL_1, MlpsLevel.UNRATED})
+"""Levels that need no filing with the public security authority."""
 
 
 class CreateProject(Input):
@@ -64,6 +66,13 @@ class UpdateProject(Input):
     network_zone: Code | None = None
     stage: Stage = unset()
     is_active: bool = unset()
+
+
+class SetStage(Input):
+    """Another stage of a project's life."""
+
+    stage: Stage
+    reason: Annotated[Text, StringConstraints(max_length=500)] = ""
 
 
 class ProjectFilter(Input):
@@ -128,10 +137,11 @@ def create_project(session: Session, actor: Actor, command: CreateProject) -> Pr
         session,
         account_id=account_id,
         parent_id=organization.account_id,
-        code=_account_code(organization, command.system_code or command.name),
+        code=account_code(organization, command.system_code or command.name),
         name=command.name,
     )
     fields = command.model_dump(exclude={"organization"}) | {"mlps_level": command.mlps_level.value}
+    _check_live(fields["stage"], fields["mlps_level"], fields["mlps_record_no"])
     project = Project(organization_id=organization.id, account_id=account_id, **fields)
     if not add_unique(session, project):
         raise _name_taken(organization, command.name)
@@ -139,12 +149,24 @@ def create_project(session: Session, actor: Actor, command: CreateProject) -> Pr
     return _view(actor, project, organization)
 
 
-def update_project(session: Session, actor: Actor, project_id: uuid.UUID, command: UpdateProject) -> ProjectView:
+def set_stage(session: Session, actor: Actor, project_id: uuid.UUID, command: SetStage) -> ProjectView:
+    """Bring a project to another stage; the one it has changes nothing.
+
+    Raises:
+        NotFound, Forbidden: as for reading and by role.
+        InvalidInput: it is to go live without the filing that its level needs.
+    """
+    return update_project(session, actor, project_id, UpdateProject(stage=command.stage), reason=command.reason)
+
+
+def update_project(
+    session: Session, actor: Actor, project_id: uuid.UUID, command: UpdateProject, *, reason: str = ""
+) -> ProjectView:
     """Change what was given of a project; nothing given changes nothing and is not recorded.
 
     Raises:
         NotFound, Forbidden: as for reading and by role.
-        InvalidInput: the network zone does not exist.
+        InvalidInput: the network zone does not exist; it would be live without the filing that its level needs.
         Conflict: the name is taken, or it is to be closed while servers stand.
     """
     project, organization = _visible(session, actor, project_id)
@@ -158,6 +180,9 @@ def update_project(session: Session, actor: Actor, project_id: uuid.UUID, comman
     require_network_zone(session, changed.get("network_zone"))
     if "name" in changed and projects.by_name(session, organization.id, changed["name"]) is not None:
         raise _name_taken(organization, changed["name"])
+    if changed.keys() & {"stage", "mlps_level", "mlps_record_no"}:
+        after = {name: changed.get(name, getattr(project, name)) for name in ("stage", "mlps_level", "mlps_record_no")}
+        _check_live(after["stage"], after["mlps_level"], after["mlps_record_no"])
     if changed.get("is_active") is False and (standing := projects.live_servers(session, project.id)):
         raise Conflict(
             N_("{project} still has {servers} servers; retire those first."), project=project.name, servers=standing
@@ -168,12 +193,35 @@ def update_project(session: Session, actor: Actor, project_id: uuid.UUID, comman
     session.add(project)
     session.flush()
     if changed.keys() & {"name", "system_code"}:
-        code = _account_code(organization, project.system_code or project.name)
+        code = account_code(organization, project.system_code or project.name)
         quotas.rename_account(session, project.account_id, code=code, name=project.name)
     after = {name: value for name, value in changed.items() if name not in _PERSONAL}
+    detail = {"reason_given": reason} if reason else {}
     personal = sorted(changed.keys() & _PERSONAL)
-    _record(session, actor, Event.PROJECT_UPDATE, project, organization, before=before, after=after, personal=personal)
+    _record(
+        session,
+        actor,
+        Event.PROJECT_UPDATE,
+        project,
+        organization,
+        before=before,
+        after=after,
+        personal=personal,
+        **detail,
+    )
     return _view(actor, project, organization)
+
+
+def _check_live(stage: str, level: str, record_no: str | None) -> None:
+    """Refuse a live system of 等保二级 and above that was not filed (网络安全法, GB/T 22239-2019)."""
+    if stage == "live" and level not in _UNFILED_LEVELS and not record_no:
+        raise InvalidInput(
+            N_(
+                "A system of MLPS level {level} goes live only when it is filed: give its filing number (备案号) first."
+            ),
+            field="mlps_record_no",
+            level=level,
+        )
 
 
 def _visible(session: Session, actor: Actor, project_id: uuid.UUID) -> tuple[Project, Organization]:
@@ -189,7 +237,8 @@ def _view(actor: Actor, project: Project, organization: Organization) -> Project
     return ProjectView(project, organization, project.owner_phone if may_read else mask_phone(project.owner_phone))
 
 
-def _account_code(organization: Organization, last: str) -> str:
+def account_code(organization: Organization, last: str) -> str:
+    """Return the code of a project's quota account: below its organization's, by system code or name."""
     return f"{organization.code}/{last}"[:128]
 
 

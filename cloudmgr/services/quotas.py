@@ -5,25 +5,35 @@ Who may change limits: QUOTA_WRITE anywhere in the granted subtree, the granted 
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
 from sqlmodel import Session
 
 import quotas
-from cloudmgr.domain import access
-from cloudmgr.domain.access import ROLE_ACTIONS, Action, Actor
-from cloudmgr.domain.errors import Forbidden, Hidden, InvalidInput, NotFound
+from cloudmgr.domain import access, clock
+from cloudmgr.domain.access import Action, Actor
+from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import Organization
-from cloudmgr.services import audit
-from cloudmgr.services.inputs import Input, Text
+from cloudmgr.services import audit, quota_shares
+from cloudmgr.services.inputs import Day, Id, Input, Text
 from cloudmgr.services.quota_keys import require_countable
-from cloudmgr.store import organizations, projects
-from quotas import AccountUsage, Verification
+from cloudmgr.services.quota_places import (
+    Place,
+    is_visible,
+    may_rearrange,
+    may_set,
+    places_of,
+    require_may_set,
+    visible_place,
+)
+from cloudmgr.store import organizations
+from quotas import AccountUsage, Finding, Hold, QuotaWarning, Target, Term
 
 MAX_KEYS = 200
 Limits = Annotated[
@@ -33,11 +43,21 @@ Limits = Annotated[
 
 
 class SetLimits(Input):
-    """New limits by key, such as `vcpus` or `vcpus{arch=aarch64}`; null is no limit here."""
+    """New limits by key, such as `vcpus` or `vcpus{arch=aarch64}`; null is no limit here.
+
+    With a day or two, PATCH lets them hold from the first to the end of the last, and then what stood before.
+    """
 
     limits: Limits
+    valid_from: Day | None = None
+    valid_until: Day | None = None
     reason: Annotated[Text, StringConstraints(min_length=1, max_length=2000)]
     basis_no: Annotated[Text, StringConstraints(min_length=1, max_length=128)] | None = None
+
+    @property
+    def is_for_a_time(self) -> bool:
+        """Whether they begin later or end."""
+        return self.valid_from is not None or self.valid_until is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +70,26 @@ class AccountView:
     owner_id: uuid.UUID
     path: str
     may_set: bool
+    warnings: Sequence[QuotaWarning] = ()
+    """Thresholds that are crossed, the highest of a key first."""
+    held_since: datetime | None = None
+    """Since when the oldest thing is held, at the account or below it."""
+    targets: Sequence[Target] = ()
+    terms: Sequence[Term] = ()
+    """Limits that hold for a time, or are to begin; of one account only."""
+    holds: Sequence[Hold] = ()
+    """What is held, the oldest first; of one account only."""
 
+    @property
+    def allotted_pct(self) -> dict[str, int]:
+        """The limits right below in percent of the own, rounded up; above 100 it is over-allocation. In the tree only."""
+        sums, limits = self.usage.children_limit_sum, self.usage.limits
+        return {key: -(-total * 100 // limit) for key, total in sums.items() if (limit := limits.get(key))}
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where an account stands; a project's path is its organization's with the project's id behind it."""
-
-    kind: str
-    owner_id: uuid.UUID
-    name: str
-    organization_path: str
-    path: str
+    @property
+    def held_days(self) -> int | None:
+        """Whole days since then; None while nothing is held."""
+        return None if self.held_since is None else (clock.now() - self.held_since).days
 
 
 def get_usage(session: Session, actor: Actor, account_id: uuid.UUID) -> AccountView:
@@ -69,8 +98,18 @@ def get_usage(session: Session, actor: Actor, account_id: uuid.UUID) -> AccountV
     Raises:
         NotFound: there is none, or it is neither below nor above the actor.
     """
-    place = _visible_place(session, actor, account_id)
-    return _view(actor, quotas.account_usage(session, account_id), place)
+    place = visible_place(session, actor, account_id)
+    view = _view(actor, quotas.account_usage(session, account_id), place)
+    is_own = any(place.path.startswith(path) for path in actor.scope(Action.QUOTA_READ))
+    holds = quotas.holds_below(session, account_id) if is_own else []
+    return replace(
+        view,
+        warnings=quotas.standing(session, [account_id]).get(account_id, ()),
+        held_since=holds[0].since if holds else None,
+        targets=quotas.targets_of(session, [account_id]).get(account_id, ()),
+        terms=quotas.terms_of(session, [account_id]),
+        holds=holds,
+    )
 
 
 def get_tree(
@@ -89,7 +128,7 @@ def get_tree(
     if depth is not None and depth < 0:
         raise InvalidInput(N_("The depth cannot be negative."), field="depth")
     if root is not None:
-        _visible_place(session, actor, root)
+        visible_place(session, actor, root)
         starts = [root]
     else:
         starts = [found.account_id for path in actor.scope(Action.QUOTA_READ) if (found := _at(session, path))]
@@ -97,11 +136,19 @@ def get_tree(
     views = []
     for start in starts:
         rows = quotas.tree(session, root_id=start, depth=depth)
-        places = _places(session, [row.account_id for row in rows])
+        places = places_of(session, [row.account_id for row in rows])
+        shown = [row for row in rows if row.account_id in places and is_visible(scope, places[row.account_id])]
+        warnings = quotas.standing(session, [row.account_id for row in shown])
+        targets = quotas.targets_of(session, [row.account_id for row in shown])
+        since = quotas.held_since_below(session, [row.account_id for row in shown])
         views += [
-            _view(actor, row, places[row.account_id])
-            for row in rows
-            if row.account_id in places and _is_visible(scope, places[row.account_id])
+            replace(
+                _view(actor, row, places[row.account_id]),
+                warnings=warnings.get(row.account_id, ()),
+                targets=targets.get(row.account_id, ()),
+                held_since=since.get(row.account_id),
+            )
+            for row in shown
         ]
     return views
 
@@ -117,9 +164,24 @@ def set_limits(
         NotFound, Forbidden: the account is not the actor's to see or to change.
         InvalidInput: a malformed key or amount, or a key that nothing is counted under. LimitOmitted, RootLimitRequired: see `quotas.set_limits`.
     """
-    place = _visible_place(session, actor, account_id)
-    _require_may_set(actor, place)
+    place = visible_place(session, actor, account_id)
+    require_may_set(actor, place)
     require_countable(session, [key for key, amount in command.limits.items() if amount is not None])
+    if command.is_for_a_time:
+        if replace:
+            raise InvalidInput(N_("Limits for a time are set one by one; use PATCH."), field="valid_until")
+        quota_shares.set_terms(
+            session,
+            actor,
+            account_id,
+            place,
+            limits=command.limits,
+            valid_from=command.valid_from,
+            valid_until=command.valid_until,
+            reason=command.reason,
+            basis_no=command.basis_no,
+        )
+        return get_usage(session, actor, account_id)
     changes = quotas.set_limits(
         session,
         account_id=account_id,
@@ -128,6 +190,9 @@ def set_limits(
         reason=command.reason,
         basis_no=command.basis_no,
         actor=actor.username,
+    )
+    quota_shares.require_allotment(
+        session, account_id, {change.key: (change.before, change.after) for change in changes}
     )
     if changes:
         audit.record(
@@ -143,86 +208,39 @@ def set_limits(
             reason_given=command.reason,
             basis_no=command.basis_no,
         )
-    return _view(actor, quotas.account_usage(session, account_id), place)
+    return get_usage(session, actor, account_id)
 
 
-def verify_quotas(session: Session, actor: Actor) -> Verification:
-    """Recount every balance and record that it was done and what came of it. For the command line and the schedule."""
-    found = quotas.verify(session)
-    audit.record(
-        session,
-        actor,
-        Event.QUOTA_VERIFY,
-        object_type="quota_ledger",
-        checked_accounts=found.checked_accounts,
-        checked_entries=found.checked_entries,
-        mismatches=len(found.mismatches),
-    )
-    return found
+Over = Finding
+"""One account that would be over if limits were set."""
 
 
-def _visible_place(session: Session, actor: Actor, account_id: uuid.UUID) -> _Place:
-    access.require(actor, Action.QUOTA_READ)
-    place = _places(session, [account_id]).get(account_id)
-    if place is None:
-        raise _absent()
-    if not _is_visible(actor.scope(Action.QUOTA_READ), place):
-        raise Hidden(N_("There is no such quota account."), detail=f"{actor.username} is neither above nor below it")
-    return place
+class WhatIf(Input):
+    """Limits to try on an account; null is no limit there."""
+
+    account: Id
+    limits: Limits
 
 
-def _is_visible(scope: Sequence[str], place: _Place) -> bool:
-    return any(place.path.startswith(path) or path.startswith(place.path) for path in scope)
+def what_if(session: Session, actor: Actor, command: WhatIf) -> list[Over]:
+    """Return who would be over, and at which level, if these limits were set. Changes nothing.
+
+    Raises:
+        NotFound, Forbidden: the account is not the actor's to see, or lies in nothing whose quota they administer.
+        InvalidInput: a malformed key or amount, or a key that nothing is counted under.
+    """
+    place = visible_place(session, actor, command.account)
+    if not may_rearrange(actor, place):
+        require_may_set(actor, place)
+    require_countable(session, [key for key, amount in command.limits.items() if amount is not None])
+    return quotas.what_if(session, command.account, command.limits)
 
 
-def _may_set(actor: Actor, place: _Place) -> bool:
-    if actor.may(Action.QUOTA_WRITE, place.organization_path):
-        return True
-    return any(
-        Action.QUOTA_SPLIT in ROLE_ACTIONS[grant.role]
-        and place.path.startswith(grant.path)
-        and place.path != grant.path
-        for grant in actor.grants
-    )
-
-
-def _require_may_set(actor: Actor, place: _Place) -> None:
-    if _may_set(actor, place):
-        return
-    if actor.may(Action.QUOTA_SPLIT, place.organization_path):
-        raise Forbidden(
-            N_("Nobody sets the limits of the organization they administer; ask the level above for {name}."),
-            name=place.name,
-        )
-    raise Forbidden(
-        N_(
-            "Your roles do not allow setting the limits of {name}; ask its administrator or the city's quota administrator."
-        ),
-        name=place.name,
-    )
-
-
-def _view(actor: Actor, usage: AccountUsage, place: _Place) -> AccountView:
-    return AccountView(usage, place.kind, place.owner_id, place.path, _may_set(actor, place))
+def _view(actor: Actor, usage: AccountUsage, place: Place) -> AccountView:
+    return AccountView(usage, place.kind, place.owner_id, place.path, may_set(actor, place))
 
 
 def _at(session: Session, path: str) -> Organization | None:
     if path == "/":
         return organizations.root(session)
     return organizations.get(session, uuid.UUID(path.rstrip("/").rpartition("/")[2]))
-
-
-def _places(session: Session, account_ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, _Place]:
-    places: dict[uuid.UUID, _Place] = {}
-    for organization in organizations.by_accounts(session, account_ids):
-        places[organization.account_id] = _Place(
-            "organization", organization.id, organization.name, organization.path, organization.path
-        )
-    for project, organization in projects.by_accounts(session, account_ids):
-        path = f"{organization.path}{project.id}/"
-        places[project.account_id] = _Place("project", project.id, project.name, organization.path, path)
-    return places
-
-
-def _absent() -> NotFound:
-    return NotFound(N_("There is no such quota account."))

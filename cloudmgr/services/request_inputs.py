@@ -77,6 +77,12 @@ class CreateRequest(Input):
     owner: Owner | None = None
     ssh_keys: list[Annotated[str, StringConstraints(max_length=4096)]] = Field(default_factory=list, max_length=20)
     servers: Annotated[list[ServersEntry], Field(min_length=1, max_length=MAX_ENTRIES)]
+    emergency: bool = False
+    emergency_reason: Comment = ""
+    exclusive: bool = False
+    exclusive_reason: Comment = ""
+    funding_source: Annotated[Text, StringConstraints(max_length=200)] = ""
+    priority: Literal["normal", "high"] = "normal"
 
 
 class RetireRequest(Input):
@@ -87,6 +93,43 @@ class RetireRequest(Input):
     purpose: Purpose
     servers: Annotated[list[Id], Field(min_length=1, max_length=MAX_COUNT)]
     volumes: Literal["detach", "delete"] | None = None
+
+
+class _StandingRequest(Input):
+    """What all requests about servers that stand have in common."""
+
+    project: Id
+    purpose: Purpose
+    servers: Annotated[list[Id], Field(min_length=1, max_length=MAX_COUNT)]
+
+
+class ResizeRequest(_StandingRequest):
+    """变更: another flavor for servers that stand, or a further data disk for each, or both."""
+
+    kind: Literal["resize"]
+    flavor: Code | None = None
+    add_data_disk_gib: Annotated[int, Field(ge=1, le=MAX_DATA_DISK_GIB)] | None = None
+
+
+class RenewRequest(_StandingRequest):
+    """续期: another end for the leases of servers."""
+
+    kind: Literal["renew"]
+    lease_end: Day | None = None
+    lease_long_term: bool = False
+    lease_reason: Comment = ""
+
+
+class FreezeRequest(_StandingRequest):
+    """冻结: servers that are switched off and kept."""
+
+    kind: Literal["freeze"]
+
+
+class UnfreezeRequest(_StandingRequest):
+    """解冻: frozen servers that are to run again."""
+
+    kind: Literal["unfreeze"]
 
 
 class OpenPort(PortEntry):
@@ -176,7 +219,33 @@ class SnapshotRequest(Input):
     delete: Annotated[list[Id], Field(max_length=MAX_COUNT)] = Field(default_factory=list)
 
 
-Command = CreateRequest | RetireRequest | PortsRequest | PublicIpRequest | VolumeRequest | SnapshotRequest
+class QuotaChangeRequest(Input):
+    """配额变更: other limits for a quota account (or a project's). `limits` are what they are to be, not by how much more."""
+
+    kind: Literal["quota_change"]
+    account: Id | None = None
+    project: Id | None = None
+    limits: Annotated[
+        dict[Annotated[str, StringConstraints(min_length=1, max_length=640)], Annotated[int, Field(ge=0, le=10**12)]],
+        Field(min_length=1, max_length=MAX_ENTRIES),
+    ]
+    purpose: Purpose
+    basis_no: Annotated[Text, StringConstraints(min_length=1, max_length=128)] | None = None
+
+
+Command = (
+    CreateRequest
+    | RetireRequest
+    | ResizeRequest
+    | RenewRequest
+    | FreezeRequest
+    | UnfreezeRequest
+    | PortsRequest
+    | PublicIpRequest
+    | VolumeRequest
+    | SnapshotRequest
+    | QuotaChangeRequest
+)
 """What can be submitted, one class a kind."""
 RequestBody = Annotated[Command, Field(discriminator="kind")]
 body_adapter: TypeAdapter[Command] = TypeAdapter(RequestBody)
@@ -185,7 +254,9 @@ body_adapter: TypeAdapter[Command] = TypeAdapter(RequestBody)
 class DraftRequest(Input):
     """A request that is not finished: only kind and project are needed, the rest is checked when it is submitted."""
 
-    kind: Literal["create", "retire", "ports", "public_ip", "volume", "snapshot"]
+    kind: Literal[
+        "create", "retire", "resize", "renew", "freeze", "unfreeze", "ports", "public_ip", "volume", "snapshot"
+    ]
     project: Id
     purpose: Annotated[Text, StringConstraints(max_length=2000)] = ""
     env: Annotated[Environment, Closed] = Environment.PRD
@@ -196,11 +267,19 @@ class DraftRequest(Input):
     owner: dict[Plain, Loose] | None = None
     ssh_keys: list[Plain] = Field(default_factory=list, max_length=20)
     servers: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
+    emergency: bool = False
+    emergency_reason: Comment = ""
+    exclusive: bool = False
+    exclusive_reason: Comment = ""
+    funding_source: Annotated[Text, StringConstraints(max_length=200)] = ""
+    priority: Literal["normal", "high"] = "normal"
     open: list[Loose] = Field(default_factory=list, max_length=MAX_PORTS)
     close: list[Loose] = Field(default_factory=list, max_length=MAX_PORTS)
     assign: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
     release: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
     volumes: Text | None = None
+    flavor: Text | None = None
+    add_data_disk_gib: int | None = None
     create: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
     attach: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)
     detach: list[Loose] = Field(default_factory=list, max_length=MAX_COUNT)

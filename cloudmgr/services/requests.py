@@ -2,14 +2,15 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from pydantic import ValidationError
-from sqlmodel import Session
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, SQLModel
 
 from cloudmgr.adapters import queue
-from cloudmgr.domain import approval, clock
+from cloudmgr.domain import clock
 from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import Conflict, Forbidden, Hidden, InvalidInput, NotFound
 from cloudmgr.domain.events import Event
@@ -19,41 +20,32 @@ from cloudmgr.domain.phases import (
     EDITABLE_REQUESTS,
     HOLDING_REQUESTS,
     NUMBER_PREFIXES,
+    RequestKind,
     RequestPhase,
     require_request_move,
 )
-from cloudmgr.models import Approval, ApprovalStage, Organization, Project, RequestEvent, ResourceRequest, User
-from cloudmgr.services import audit, plans, resolution
+from cloudmgr.models import (
+    ApprovalStage,
+    Organization,
+    Project,
+    RequestEvent,
+    ResourceRequest,
+    User,
+)
+from cloudmgr.services import approval_stages, audit, plans, request_notices, resolution, waiting_requests
 from cloudmgr.services.request_inputs import Command, DraftRequest, body_adapter
 from cloudmgr.services.request_kinds import kind_of
 from cloudmgr.services.request_kinds.base import project_of
-from cloudmgr.services.resolution import Resolved
-from cloudmgr.store import requests, servers
+from cloudmgr.services.request_view import RequestView
+from cloudmgr.services.resolution import Concerned
+from cloudmgr.store import change_freezes, emergencies, inserts, requests
 
 plan = plans.plan
 
 EVENTS_ON_PAGE = 200
+_WORKED_OFF = (RequestPhase.APPROVED, RequestPhase.FULFILLING)
 
-
-@dataclass(frozen=True, slots=True)
-class RequestView:
-    """A request with everything its page shows."""
-
-    request: ResourceRequest
-    project: Project
-    organization: Organization
-    requester: User
-    stages: list[ApprovalStage]
-    approvals: list[tuple[Approval, User]]
-    servers: list[servers.ServerRow]
-    events: list[RequestEvent]
-    amounts: dict[str, int]
-    """What it takes of the quota; empty for kinds that cost nothing."""
-    changes: list[Message]
-    """What it changes of things that stand, line by line."""
-
-
-RequestRow = tuple[ResourceRequest, Project, Organization, User]
+RequestRow = tuple[ResourceRequest, Project | None, Organization, User]
 
 
 def save_draft(session: Session, actor: Actor, command: DraftRequest) -> ResourceRequest:
@@ -73,6 +65,46 @@ def save_draft(session: Session, actor: Actor, command: DraftRequest) -> Resourc
     return request
 
 
+def save_waiting(session: Session, actor: Actor, command: Command, after: uuid.UUID) -> ResourceRequest:
+    """Keep a whole request as a draft that is submitted by itself when the quota change `after` is granted.
+
+    Every rule but quota is asked now, and again then. Where the change is granted already, the request is submitted now.
+
+    Raises:
+        InvalidInput: `after` is no quota change the actor may read. Conflict: it was not granted and will not be.
+        The refusals of `resolution`.
+    """
+    resolved = kind_of(command.kind).resolve(session, actor, command)
+    try:
+        change, _ = visible(session, actor, after, lock=True)
+    except NotFound:
+        change = None
+    if change is None or change.kind != RequestKind.QUOTA_CHANGE or command.kind == "quota_change":
+        raise InvalidInput(N_("There is no such quota change to wait for."), field="after")
+    if change.phase == RequestPhase.FULFILLED:
+        return submit_new(session, actor, command)
+    if RequestPhase(change.phase) not in waiting_requests.OPEN_PHASES:
+        raise Conflict(
+            N_("The quota change {number} is {phase}: it cannot be waited for."),
+            field="after",
+            number=change.number or "",
+            phase=word(REQUEST_PHASES, change.phase),
+        )
+    request = ResourceRequest(
+        kind=command.kind,
+        project_id=resolved.project.id if resolved.project else None,
+        organization_id=resolved.organization.id,
+        requester_id=_person(actor),
+        purpose=command.purpose,
+        after_id=change.id,
+        body=command.model_dump(mode="json", exclude_unset=True),
+    )
+    requests.add(session, request)
+    _audit(session, actor, Event.REQUEST_SAVE, request, resolved.organization, after=str(change.id))
+    waiting_requests.told_waiting(session, request, change)
+    return request
+
+
 def submit_new(session: Session, actor: Actor, command: Command) -> ResourceRequest:
     """Submit a request in one go: checked, numbered, its quota held, its first approval stage opened.
 
@@ -81,16 +113,46 @@ def submit_new(session: Session, actor: Actor, command: Command) -> ResourceRequ
         The refusals of `resolution`.
     """
     resolved = kind_of(command.kind).resolve(session, actor, command)
-    request = ResourceRequest(
+    request = _new(actor, command, resolved)
+    _submit(session, actor, request, command, resolved)
+    return request
+
+
+def _new(actor: Actor, command: Command, resolved: Concerned) -> ResourceRequest:
+    return ResourceRequest(
         kind=command.kind,
-        project_id=resolved.project.id,
+        project_id=resolved.project.id if resolved.project else None,
         organization_id=resolved.organization.id,
         requester_id=_person(actor),
         purpose=command.purpose,
-        body=command.model_dump(mode="json", exclude_unset=True),
     )
-    _submit(session, actor, request, command, resolved)
-    return request
+
+
+def submit_and_read(session: Session, actor: Actor, command: Command) -> RequestView:
+    """Submit as `submit_new` does and return what `get_request` would: what was just written is not read again.
+
+    Raises:
+        As `submit_new`.
+    """
+    kind = kind_of(command.kind)
+    resolved = kind.resolve(session, actor, command)
+    request = _new(actor, command, resolved)
+    written = _submit(session, actor, request, command, resolved)
+    told = kind.new(session, request, resolved, written) if not request.is_emergency else None
+    if told is None:
+        return get_request(session, actor, request.id)
+    return RequestView(
+        request=request,
+        project=resolved.project,
+        organization=resolved.organization,
+        requester=session.get_one(User, request.requester_id),
+        stages=[row for row in written if isinstance(row, ApprovalStage)],
+        approvals=[],
+        servers=told.servers,
+        events=[row for row in written if isinstance(row, RequestEvent)],
+        amounts=told.amounts,
+        changes=told.changes,
+    )
 
 
 def update_request(
@@ -102,7 +164,7 @@ def update_request(
         Conflict: it is under review or further.
         InvalidInput: the kind or the project differs; make a new request for that.
     """
-    request, organization = _own(session, actor, request_id)
+    request, organization = own(session, actor, request_id)
     if RequestPhase(request.phase) not in EDITABLE_REQUESTS:
         raise Conflict(
             N_("Only a draft or a returned request can be changed; this one is {phase}. Withdraw it first."),
@@ -128,7 +190,7 @@ def submit(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceReq
     Raises:
         InvalidInput: the draft is not complete; `invalid` names every field.
     """
-    request, _ = _own(session, actor, request_id)
+    request, _ = own(session, actor, request_id)
     require_request_move(RequestPhase(request.phase), RequestPhase.SUBMITTED)
     try:
         command = body_adapter.validate_python(request.body)
@@ -144,8 +206,9 @@ def submit(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceReq
 
 def withdraw(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceRequest:
     """Take back one's own request before it is approved; what it held is free again."""
-    request, organization = _own(session, actor, request_id)
+    request, organization = own(session, actor, request_id)
     require_request_move(RequestPhase(request.phase), RequestPhase.WITHDRAWN)
+    request_notices.withdrawn(session, actor, request, organization)
     give_up(session, request, RequestPhase.WITHDRAWN)
     _audit(session, actor, Event.REQUEST_WITHDRAW, request, organization)
     requests.tell(
@@ -167,7 +230,7 @@ def retry(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceRequ
         Conflict: nothing of the request has failed, or it is still being worked on.
         QuotaExceeded: the room is gone.
     """
-    request, organization = _visible(session, actor, request_id, lock=True)
+    request, organization = visible(session, actor, request_id, lock=True)
     if not actor.may(Action.SERVER_POWER, organization.path):
         require(actor, Action.REQUEST_MAKE, organization.path, see=Action.REQUEST_READ)
     if RequestPhase(request.phase) not in (RequestPhase.FAILED, RequestPhase.PARTLY_FULFILLED):
@@ -211,24 +274,71 @@ def give_up(session: Session, request: ResourceRequest, phase: RequestPhase) -> 
     if phase is not RequestPhase.RETURNED:
         request.finished_at = clock.now()
     requests.add(session, request)
+    kind_of(request.kind).ended(session, request, phase)
 
 
-def _submit(session: Session, actor: Actor, request: ResourceRequest, command: Command, resolved: Resolved) -> None:
+def _submit(
+    session: Session, actor: Actor, request: ResourceRequest, command: Command, resolved: Concerned
+) -> list[SQLModel]:
+    """Submit: what can be known before the ledger's lock is worked out first; behind it nothing but writing is left.
+
+    Returns the rows written, where the kind writes them together.
+    """
     kind = kind_of(request.kind)
     request.purpose = command.purpose
     request.submission += 1
+    request.revision = 0
     request.submitted_at = request.updated_at = clock.now()
     request.body = command.model_dump(mode="json", exclude_unset=True)
     request.refusal = None
+    request.after_id = None
+    request.is_emergency = getattr(command, "emergency", False)
+    kind.prepare(session, request, command, resolved)
+    drafted = _stages(session, request, command, resolved) if kind.writes_together else None
+    try:
+        with _writing(session, together=kind.writes_together) as written:
+            rule = _write(session, actor, request, command, resolved, drafted)
+    except IntegrityError as error:
+        refusal = kind.refused(error, resolved)
+        if refusal is None:
+            raise
+        raise refusal from error
+    if rule is not None:
+        _approve_by_rule(session, actor, request, resolved.organization, rule)
+    kind.submitted(session, actor, request, command, resolved)
+    return written
+
+
+def _writing(session: Session, *, together: bool) -> AbstractContextManager[list[SQLModel]]:
+    return inserts.together(session) if together else nullcontext([])
+
+
+def _stages(session: Session, request: ResourceRequest, command: Command, resolved: Concerned) -> approval_stages.Draft:
+    facts = kind_of(request.kind).facts(session, request, command, resolved)
+    return approval_stages.draft(session, request, resolved.organization, facts)
+
+
+def _write(
+    session: Session,
+    actor: Actor,
+    request: ResourceRequest,
+    command: Command,
+    resolved: Concerned,
+    drafted: approval_stages.Draft | None,
+) -> Message | None:
+    """Hold the quota, take the number, write everything; returns the rule that grants it without stages, if one does."""
+    kind = kind_of(request.kind)
     kind.hold(session, request, command, resolved)
     if request.number is None:
         day = clock.today().strftime("%Y%m%d")
-        prefix = NUMBER_PREFIXES[request.kind]
+        prefix = NUMBER_PREFIXES["emergency" if request.is_emergency else request.kind]
         request.number = f"{prefix}{day}-{requests.next_number(session, prefix, day):04d}"
     request.phase = RequestPhase.IN_REVIEW.value
     requests.add(session, request)
     count = kind.write(session, request, resolved)
-    _open_stages(session, request, resolved.organization)
+    rule = kind.by_rule(session, request, resolved)
+    if rule is None:
+        approval_stages.lay_out(session, request, drafted or _stages(session, request, command, resolved))
     _audit(session, actor, Event.REQUEST_SUBMIT, request, resolved.organization, **{kind.counted: count})
     requests.tell(
         session,
@@ -237,26 +347,26 @@ def _submit(session: Session, actor: Actor, request: ResourceRequest, command: C
         message=Message(kind.told, {"person": actor.display_name, "number": request.number}),
         dedupe=f"submitted:{request.submission}",
     )
+    return rule
 
 
-def _open_stages(session: Session, request: ResourceRequest, organization: Organization) -> None:
-    district_id = organization.district_id
-    root_id = uuid.UUID(organization.path.split("/")[1])
-    for position, stage in enumerate(approval.stages_for(has_district=district_id is not None), 1):
-        requests.add(
-            session,
-            ApprovalStage(
-                request_id=request.id,
-                submission=request.submission,
-                position=position,
-                name=stage.name,
-                role=stage.role.value,
-                organization_id=district_id if stage.level == "district" and district_id else root_id,
-                state="open" if position == 1 else "waiting",
-                policy_version=approval.POLICY_VERSION,
-                opened_at=clock.now() if position == 1 else None,
-            ),
-        )
+def _approve_by_rule(
+    session: Session, actor: Actor, request: ResourceRequest, organization: Organization, rule: Message
+) -> None:
+    """Approve what a rule of the policy grants without anybody's decision, and have it worked off."""
+    request.phase = RequestPhase.APPROVED.value
+    request.decided_at = clock.now()
+    request.attempt += 1
+    requests.add(session, request)
+    requests.tell(session, request.id, kind="phase", message=rule, dedupe=f"by_rule:{request.submission}")
+    kind_of(request.kind).approved(session, actor, request, organization)
+    queue.enqueue(
+        session,
+        "fulfil_request",
+        queue.workflow_id("fulfil_request", request.id, request.attempt),
+        str(request.id),
+        request.attempt,
+    )
 
 
 def list_requests(
@@ -292,8 +402,8 @@ def get_request(session: Session, actor: Actor, request_id: uuid.UUID) -> Reques
     Raises:
         NotFound: there is none, or it is not the actor's to see.
     """
-    request, organization = _visible(session, actor, request_id)
-    project = project_of(session, request)
+    request, organization = visible(session, actor, request_id)
+    project = project_of(session, request) if request.project_id else None
     requester = session.get_one(User, request.requester_id)
     return RequestView(
         request=request,
@@ -306,6 +416,8 @@ def get_request(session: Session, actor: Actor, request_id: uuid.UUID) -> Reques
         events=requests.latest_events(session, request.id, EVENTS_ON_PAGE),
         amounts=kind_of(request.kind).amounts(session, request),
         changes=kind_of(request.kind).changes(session, request),
+        emergency=emergencies.of_request(session, request.id) if request.is_emergency else None,
+        held_by=change_freezes.holding(session, request.id) if request.phase in _WORKED_OFF else None,
     )
 
 
@@ -313,24 +425,39 @@ def list_events(
     session: Session, actor: Actor, request_id: uuid.UUID, *, after: int = 0
 ) -> tuple[list[RequestEvent], bool]:
     """Return progress from behind event `after`, and whether the request has come to its end."""
-    request, _ = _visible(session, actor, request_id)
+    request, _ = visible(session, actor, request_id)
     return requests.events(session, request.id, after=after), request.finished_at is not None
 
 
-def _visible(
+def visible(
     session: Session, actor: Actor, request_id: uuid.UUID, *, lock: bool = False
 ) -> tuple[ResourceRequest, Organization]:
+    """Return a request the actor may read, and whose it is; those who may decide its open stage may read it too.
+
+    Raises:
+        NotFound: there is none for this actor.
+    """
     request = requests.get(session, request_id, lock=lock)
     if request is None:
         raise NotFound(N_("There is no such request."))
     organization = session.get_one(Organization, request.organization_id)
-    if not actor.may(Action.REQUEST_READ, organization.path):
+    if not actor.may(Action.REQUEST_READ, organization.path) and not _has_turn(session, actor, request):
         raise Hidden(N_("There is no such request."), detail=f"{actor.username} may not read {request_id}")
     return request, organization
 
 
-def _own(session: Session, actor: Actor, request_id: uuid.UUID) -> tuple[ResourceRequest, Organization]:
-    request, organization = _visible(session, actor, request_id, lock=True)
+def _has_turn(session: Session, actor: Actor, request: ResourceRequest) -> bool:
+    stage = requests.open_stage(session, request.id)
+    return stage is not None and bool(approval_stages.seats_for(session, actor, request, stage))
+
+
+def own(session: Session, actor: Actor, request_id: uuid.UUID) -> tuple[ResourceRequest, Organization]:
+    """Lock one's own request for a change, and return it and whose it is.
+
+    Raises:
+        NotFound: there is none for this actor. Forbidden: somebody else made it.
+    """
+    request, organization = visible(session, actor, request_id, lock=True)
     if request.requester_id != actor.user_id:
         raise Forbidden(N_("Only the person who made a request can change, submit or withdraw it."))
     require(actor, Action.REQUEST_MAKE, organization.path, see=Action.REQUEST_READ)

@@ -3,24 +3,24 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from sqlmodel import Session
 
 from cloudmgr.adapters import catalogue
 from cloudmgr.domain import clock, leases, naming, sshkeys
 from cloudmgr.domain.access import Action, Actor, require
-from cloudmgr.domain.errors import ArchMismatch, ClassificationRefused, Conflict, InvalidInput
+from cloudmgr.domain.errors import ArchMismatch, ClassificationRefused, Conflict, InvalidInput, Refusal
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import LIVE_SERVERS, REFUSED_LEVELS, ServerPhase
 from cloudmgr.domain.port_rules import PortOpeningAsked
 from cloudmgr.models import Backend, Flavor, Image, Organization, Project, Server
 from cloudmgr.services import addresses as wanted_addresses
-from cloudmgr.services import openings, playbooks
+from cloudmgr.services import create_rules, openings, playbooks
 from cloudmgr.services.policy import playbook_folders, policy_of
 from cloudmgr.services.request_inputs import CreateRequest, RetireRequest, ServersEntry
-from cloudmgr.store import lookups, placement, servers
+from cloudmgr.store import lookups, placement, server_changes, servers
 from quotas import Part
 
 
@@ -72,6 +72,15 @@ class PlannedServer:
         if self.backend is not None:
             dims["backend"] = self.backend.name
         return Part(part_id=self.id, amounts=self.amounts, dims=dims, top=self.top_account_id)
+
+
+class Concerned(Protocol):
+    """Whose a request is; without a project it is about an organization's own quota."""
+
+    @property
+    def project(self) -> Project | None: ...
+    @property
+    def organization(self) -> Organization: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +148,12 @@ def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> Re
         today=clock.today(),
         max_days=policy_of(session).lease_max_days,
     )
-    names = lookups.Names(session)
-    planned: list[PlannedServer] = []
-    for index, entry in enumerate(command.servers):
-        planned += _resolve_entry(names, index, entry, command.network_zone or project.network_zone, organization.id)
+    create_rules.check(session, project, command)
+    zone = command.network_zone or project.network_zone
+    try:
+        planned = _resolve_entries(lookups.Names(session, remembered=True), command, zone, organization.id)
+    except Refusal:  # nobody is refused for what was true a second ago
+        planned = _resolve_entries(lookups.Names(session), command, zone, organization.id)
     _check_names(session, project, planned)
     wanted_addresses.check_once((server.wanted_addresses, server.at) for server in planned)
     keys = [sshkeys.checked_public_key(key, field=f"ssh_keys[{i}]") for i, key in enumerate(command.ssh_keys)]
@@ -165,13 +176,27 @@ def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> Re
     return ResolvedCreate(project, organization, planned, keys, owner_name, owner_phone, warnings)
 
 
-def _resolve_entry(
+def _resolve_entries(
+    names: lookups.Names, command: CreateRequest, default_zone: str | None, organization_id: uuid.UUID
+) -> list[PlannedServer]:
+    planned: list[PlannedServer] = []
+    for index, entry in enumerate(command.servers):
+        planned += resolve_entry(names, index, entry, default_zone, organization_id)
+    return planned
+
+
+def resolve_entry(
     names: lookups.Names,
     index: int,
     entry: ServersEntry,
     default_zone: str | None,
     organization_id: uuid.UUID,
 ) -> list[PlannedServer]:
+    """Look up what one line names; `index` says where it stands in the body. Writes nothing.
+
+    Raises:
+        InvalidInput, ArchMismatch, Forbidden: the first rule that is broken; `field` names it.
+    """
     at = f"servers[{index}]"
     flavor = names.flavor(entry.flavor)
     if flavor is None:
@@ -337,7 +362,20 @@ def resolve_retire(session: Session, actor: Actor, command: RetireRequest) -> Re
                 name=server.name,
             )
         found.append(server)
+    busy = server_changes.asked_of(session, command.servers)
+    for index, server in enumerate(found):
+        if server.id in busy:
+            raise being_changed(server.name, f"servers[{index}]")
     return ResolvedRetire(project, organization, found)
+
+
+def being_changed(name: str, at: str) -> Conflict:
+    """Say that another request changes a server."""
+    return Conflict(
+        N_("Another request changes server {name} already; wait until it has ended, or withdraw it."),
+        field=at,
+        name=name,
+    )
 
 
 def standing_server(session: Session, project: Project, server_id: uuid.UUID, *, field: str) -> Server:

@@ -15,12 +15,13 @@ from cloudmgr.domain.events import Event
 from cloudmgr.domain.labels import SERVER_PHASES, word
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.phases import ServerPhase
+from cloudmgr.domain.server_changes import ChangeState, FrozenBy
 from cloudmgr.models import Backend, Network, Organization, Project, ResourceRequest, Server
 from cloudmgr.services import audit
 from cloudmgr.services.policy import policy_of
 from cloudmgr.services.request_inputs import PowerAction
 from cloudmgr.services.requests import get_request
-from cloudmgr.store import placement, servers
+from cloudmgr.store import placement, server_changes, servers
 
 ServerRow = servers.ServerRow
 
@@ -102,6 +103,7 @@ def act(session: Session, actor: Actor, server_id: uuid.UUID, command: PowerActi
     server = servers.get(session, server_id, lock=True) or row[0]
     require(actor, Action.SERVER_POWER, row[2].path, see=Action.SERVER_READ)
     backend = session.get(Backend, server.backend_id) if server.backend_id else None
+    _check_may_switch(session, server)
     if server.phase not in (ServerPhase.ACTIVE, ServerPhase.FAILED) or server.native_ref is None or backend is None:
         raise Conflict(
             N_("Server {name} is {phase}; only a server that stands can be switched."),
@@ -131,6 +133,19 @@ def act(session: Session, actor: Actor, server_id: uuid.UUID, command: PowerActi
         stage="asked",
     )
     return server
+
+
+def _check_may_switch(session: Session, server: Server) -> None:
+    if server.phase == ServerPhase.SUSPENDED and server.frozen_by == FrozenBy.LEASE:
+        raise Conflict(
+            N_("Server {name} is frozen since its lease ended on {day}: renew it, and it runs again."),
+            name=server.name,
+            day=server.lease_end.isoformat() if server.lease_end else "-",
+        )
+    if server.phase == ServerPhase.SUSPENDED:
+        raise Conflict(N_("Server {name} is frozen: ask to unfreeze it."), name=server.name)
+    if server_changes.of_server(session, server.id, states=[ChangeState.DOING.value]):
+        raise Conflict(N_("Server {name} is being changed; wait until that has ended."), name=server.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +186,7 @@ def handover(session: Session, actor: Actor, request_id: uuid.UUID) -> Handover:
     """
     view = get_request(session, actor, request_id)
     standing = [row for row in view.servers if row[0].phase in (ServerPhase.ACTIVE, ServerPhase.SUSPENDED)]
-    if view.request.kind != "create" or not standing:
+    if view.project is None or view.request.kind != "create" or not standing:
         raise Conflict(N_("Nothing of this request has been delivered yet."))
     lines = [
         HandoverLine(

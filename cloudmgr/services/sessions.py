@@ -22,6 +22,8 @@ from cloudmgr.store.db import begin_immediate
 
 Kind = Literal["console", "token"]
 
+_HOLDER = "cloudmgr.holder"
+"""Kept with the transaction: who asks for the person's row again gets it without asking the database."""
 _TOUCH_EVERY = timedelta(minutes=1)
 _SOURCES_KEPT = timedelta(days=1)
 
@@ -228,6 +230,7 @@ def actor_for_session(
     holder = sessions.by_token_hash(session, crypto.digest(secret))
     if holder is None or holder.session.ended_at is not None:
         raise NotAuthenticated(N_("Please log in."))
+    session.info[_HOLDER] = holder
     now = clock.now()
     actor = _actor(session, settings, holder, source=source, request_id=request_id, now=now)
     if _unusable(holder.user, now):

@@ -9,13 +9,17 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from cloudmgr.models import AuditEvent
+from cloudmgr.store import inserts
 from cloudmgr.store.db import is_sqlite
 from cloudmgr.store.paging import below
 
 
 def add(session: Session, event: AuditEvent) -> None:
     """Append one event to the transaction at hand."""
-    session.add(event)
+    if inserts.is_collecting(session):
+        inserts.add(session, event)
+    else:
+        session.add(event)
 
 
 def page(

@@ -14,9 +14,14 @@ _BUSY_TIMEOUT_MS = 30_000
 
 
 def make_engine(
-    url: str, *, pool_size: int = 10, synchronous: str = "FULL", application_name: str = "cloudmgr"
+    url: str,
+    *,
+    pool_size: int = 10,
+    pool_timeout_s: float = 10.0,
+    synchronous: str = "FULL",
+    application_name: str = "cloudmgr",
 ) -> sa.Engine:
-    """Create the engine for a database URL.
+    """Create the engine for a database URL; it keeps `pool_size` connections and opens at most twice as many.
 
     SQLite: WAL, IMMEDIATE transactions, foreign keys, 30 s busy timeout, `synchronous` FULL or NORMAL; a function that
     Debian 12's SQLite lacks and DBOS needs is registered. PostgreSQL: psycopg 3, READ COMMITTED (the ledger orders its
@@ -28,7 +33,7 @@ def make_engine(
             parsed,
             pool_size=pool_size,
             max_overflow=pool_size,
-            pool_timeout=10,
+            pool_timeout=pool_timeout_s,
             hide_parameters=True,  # a failed statement is logged, and its parameters may be secrets
             connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000},
         )
@@ -40,7 +45,7 @@ def make_engine(
         parsed,
         pool_size=pool_size,
         max_overflow=pool_size,
-        pool_timeout=10,
+        pool_timeout=pool_timeout_s,
         pool_pre_ping=True,
         hide_parameters=True,
         isolation_level="READ COMMITTED",

@@ -291,6 +291,8 @@ _HELD = tuple(
         "built_at",
         "updated_at",
         "released_at",
+        "resizing_since",
+        "resized_at",
     )
 )
 
@@ -313,7 +315,7 @@ def _seen(row: Sequence[Any]) -> Seen:
 
 
 def _held(row: Sequence[Any]) -> Held:
-    id_, name, phase, source, vcpus, memory_mib, ipv4, ipv6, power, since, built, updated, released = row
+    id_, name, phase, source, vcpus, memory_mib, ipv4, ipv6, power, since, built, updated, released = row[:-2]
     return Held(
         id=id_,
         name=name,
@@ -327,6 +329,8 @@ def _held(row: Sequence[Any]) -> Held:
         built_at=built,
         updated_at=updated,
         released_at=released,
+        resizing_since=row[-2],
+        resized_at=row[-1],
     )
 
 

@@ -1,8 +1,12 @@
 """Names to rows: what requests refer to, looked up once for a whole request."""
 
+import functools
 import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
+import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from cloudmgr.models import (
@@ -16,34 +20,72 @@ from cloudmgr.models import (
     ProjectSshKey,
     Zone,
 )
+from cloudmgr.store.recent import copied, recent
+
+
+@functools.cache
+def _project() -> sa.Select[Project, Organization]:
+    return (
+        sa.select(Project, Organization)
+        .join(Organization, col(Project.organization_id) == col(Organization.id))
+        .where(col(Project.id) == sa.bindparam("project_id", type_=sa.Uuid()))
+    )
 
 
 def project(session: Session, project_id: uuid.UUID) -> tuple[Project, Organization] | None:
     """Return a project and its organization."""
-    row = session.exec(
-        select(Project, Organization)
-        .join(Organization, col(Project.organization_id) == col(Organization.id))
-        .where(Project.id == project_id)
-    ).first()
+    row = session.execute(_project(), {"project_id": project_id}).first()
     return (row[0], row[1]) if row else None
+
+
+@functools.cache
+def _project_keys() -> sa.Select[str]:
+    return (
+        sa.select(col(ProjectSshKey.public_key))
+        .where(col(ProjectSshKey.project_id) == sa.bindparam("project_id", type_=sa.Uuid()))
+        .order_by(col(ProjectSshKey.id))
+    )
 
 
 def project_keys(session: Session, project_id: uuid.UUID) -> list[str]:
     """Return the public keys put on the project's new servers."""
-    return list(
-        session.exec(
-            select(ProjectSshKey.public_key)
-            .where(ProjectSshKey.project_id == project_id)
-            .order_by(col(ProjectSshKey.id))
-        )
+    return list(session.execute(_project_keys(), {"project_id": project_id}).scalars())
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What requests may name, by name."""
+
+    flavors: Mapping[str, Flavor]
+    images: Mapping[str, Image]
+    network_zones: Sequence[str]
+    image_archs: Mapping[uuid.UUID, frozenset[str]]
+    zone_archs: frozenset[str]
+
+
+def read_catalogue(session: Session) -> Catalogue:
+    """Read the catalogue as it is now."""
+    flavors = session.exec(select(Flavor).where(col(Flavor.is_active)))
+    images = session.exec(select(Image).where(col(Image.is_active)))
+    zones = select(NetworkZone.name).where(col(NetworkZone.is_active)).order_by(col(NetworkZone.code))
+    archs: dict[uuid.UUID, set[str]] = {}
+    for image_id, arch in session.exec(select(ImageVariant.image_id, ImageVariant.arch)):
+        archs.setdefault(image_id, set()).add(arch)
+    return Catalogue(
+        {row.name: copied(row) for row in flavors},
+        {row.name: copied(row) for row in images},
+        list(session.exec(zones)),
+        {image: frozenset(found) for image, found in archs.items()},
+        frozenset(session.exec(select(Zone.arch).where(col(Zone.is_enabled)).distinct())),
     )
 
 
 class Names:
-    """The catalogue by name, read when first asked for and kept for one request."""
+    """The catalogue by name, kept for one request: as it is now, or with `remembered` as it was up to a second ago."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, remembered: bool = False) -> None:
         self._session = session
+        self._remembered = remembered
 
     @property
     def session(self) -> Session:
@@ -51,47 +93,26 @@ class Names:
         return self._session
 
     @cached_property
-    def _flavors(self) -> dict[str, Flavor]:
-        return {row.name: row for row in self._session.exec(select(Flavor).where(col(Flavor.is_active)))}
-
-    @cached_property
-    def _images(self) -> dict[str, Image]:
-        return {row.name: row for row in self._session.exec(select(Image).where(col(Image.is_active)))}
+    def _catalogue(self) -> Catalogue:
+        if self._remembered:
+            return recent(self._session, "catalogue", lambda: read_catalogue(self._session))
+        return read_catalogue(self._session)
 
     @cached_property
     def _backends(self) -> dict[str, Backend]:
         return {row.name: row for row in self._session.exec(select(Backend).where(col(Backend.is_enabled)))}
 
-    @cached_property
-    def _network_zones(self) -> list[str]:
-        return list(
-            self._session.exec(
-                select(NetworkZone.name).where(col(NetworkZone.is_active)).order_by(col(NetworkZone.code))
-            )
-        )
-
-    @cached_property
-    def _variants(self) -> dict[uuid.UUID, set[str]]:
-        found: dict[uuid.UUID, set[str]] = {}
-        for image_id, arch in self._session.exec(select(ImageVariant.image_id, ImageVariant.arch)):
-            found.setdefault(image_id, set()).add(arch)
-        return found
-
-    @cached_property
-    def _zone_archs(self) -> set[str]:
-        return set(self._session.exec(select(Zone.arch).where(col(Zone.is_enabled)).distinct()))
-
     def flavor(self, name: str) -> Flavor | None:
-        return self._flavors.get(name)
+        return self._catalogue.flavors.get(name)
 
     def flavors(self) -> str:
-        return ", ".join(self._flavors)
+        return ", ".join(self._catalogue.flavors)
 
     def image(self, name: str) -> Image | None:
-        return self._images.get(name)
+        return self._catalogue.images.get(name)
 
     def images(self) -> str:
-        return ", ".join(self._images)
+        return ", ".join(self._catalogue.images)
 
     def backend(self, name: str) -> Backend | None:
         return self._backends.get(name)
@@ -100,13 +121,13 @@ class Names:
         return ", ".join(self._backends)
 
     def has_network_zone(self, name: str) -> bool:
-        return name in self._network_zones
+        return name in self._catalogue.network_zones
 
     def network_zones(self) -> str:
-        return ", ".join(self._network_zones)
+        return ", ".join(self._catalogue.network_zones)
 
-    def image_archs(self, image: Image) -> set[str]:
-        return self._variants.get(image.id, set())
+    def image_archs(self, image: Image) -> frozenset[str]:
+        return self._catalogue.image_archs.get(image.id, frozenset())
 
-    def zone_archs(self) -> set[str]:
-        return self._zone_archs
+    def zone_archs(self) -> frozenset[str]:
+        return self._catalogue.zone_archs

@@ -71,6 +71,11 @@ def paths(session: Session, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
     return dict(session.exec(select(Organization.id, Organization.path).where(col(Organization.id).in_(ids))).all())
 
 
+def codes_of(session: Session, ids: Sequence[uuid.UUID]) -> list[str]:
+    """Return the codes of organizations."""
+    return list(session.exec(select(Organization.code).where(col(Organization.id).in_(ids))))
+
+
 def listed(
     session: Session,
     scope: Sequence[str],

@@ -170,6 +170,51 @@ def resize_allocation(session: Session, server_id: uuid.UUID, amounts: Mapping[s
     session.flush()
 
 
+def lacking(session: Session, zone_id: uuid.UUID, growth: Mapping[str, int]) -> list[str]:
+    """Return the resources of which a zone has less room now than a server there would grow by."""
+    rows = session.exec(
+        select(ZoneInventory).where(ZoneInventory.zone_id == zone_id).execution_options(populate_existing=True)
+    )
+    return sorted(row.resource for row in rows if growth.get(row.resource, 0) > max(0, _capacity(row) - row.used))
+
+
+def grow_allocation(session: Session, server_id: uuid.UUID, amounts: Mapping[str, int]) -> bool:
+    """Let a server's open allocation be at least `amounts`, held to the zone's room; False when that has too little.
+
+    What shrinks is given back later, by `resize_allocation`, when the server has become smaller. Without an allocation
+    there is nothing to hold. When it is refused the caller rolls back to where it was before.
+    """
+    allocation = open_allocation(session, server_id)
+    if allocation is None:
+        return True
+    before = dict(allocation.amounts)
+    growth = {name: amount - before.get(name, 0) for name, amount in amounts.items() if amount > before.get(name, 0)}
+    for resource, more in growth.items():
+        guarded = session.execute(
+            sa.update(ZoneInventory)
+            .where(
+                col(ZoneInventory.zone_id) == allocation.zone_id,
+                col(ZoneInventory.resource) == resource,
+                col(ZoneInventory.used) + more
+                <= (col(ZoneInventory.total) - col(ZoneInventory.reserved)) * col(ZoneInventory.ratio_pct) / 100,
+            )
+            .values(used=ZoneInventory.used + more)
+            .execution_options(synchronize_session=False)
+        )
+        if guarded.rowcount != 1 and _is_counted(session, allocation.zone_id, resource):  # type: ignore[attr-defined]
+            return False
+    allocation.amounts = before | {name: before.get(name, 0) + more for name, more in growth.items()}
+    session.add(allocation)
+    session.execute(
+        sa.update(Zone)
+        .where(col(Zone.id) == allocation.zone_id)
+        .values(generation=Zone.generation + 1)
+        .execution_options(synchronize_session=False)
+    )
+    session.flush()
+    return True
+
+
 def give_back(session: Session, server_id: uuid.UUID) -> None:
     """Release the open allocation of a server; without one nothing happens."""
     allocation = session.exec(

@@ -1,5 +1,6 @@
 """Reading and writing requests, their stages and their progress."""
 
+import functools
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -12,16 +13,21 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.messages import Message
 from cloudmgr.models import (
     Approval,
+    ApprovalSeat,
     ApprovalStage,
     NumberSequence,
     Organization,
     Project,
+    RequestChange,
     RequestEvent,
     ResourceRequest,
     User,
 )
-from cloudmgr.store import paging
+from cloudmgr.store import inserts, paging, users
 from cloudmgr.store.db import is_sqlite
+
+WAITING = 200
+"""The most requests a queue shows."""
 
 
 def get(session: Session, request_id: uuid.UUID, *, lock: bool = False) -> ResourceRequest | None:
@@ -33,9 +39,8 @@ def get(session: Session, request_id: uuid.UUID, *, lock: bool = False) -> Resou
 
 
 def add(session: Session, *rows: Any) -> None:
-    """Write new rows at once."""
-    session.add_all(rows)
-    session.flush()
+    """Write new rows at once, or with the others inside `inserts.together`."""
+    inserts.add(session, *rows)
 
 
 def owner_path(session: Session, request: ResourceRequest) -> str:
@@ -43,15 +48,21 @@ def owner_path(session: Session, request: ResourceRequest) -> str:
     return session.exec(select(Organization.path).where(Organization.id == request.organization_id)).one()
 
 
+@functools.cache
+def _take_number(dialect: str) -> Any:
+    insert = sqlite.insert(NumberSequence) if dialect == "sqlite" else postgresql.insert(NumberSequence)
+    count = sa.bindparam("count", type_=sa.Integer())
+    return (
+        insert.values(prefix=sa.bindparam("prefix"), day=sa.bindparam("day"), last=count)
+        .on_conflict_do_update(index_elements=["prefix", "day"], set_={"last": col(NumberSequence.last) + count})
+        .returning(col(NumberSequence.last))
+    )
+
+
 def next_number(session: Session, prefix: str, day: str, *, count: int = 1) -> int:
     """Take the next `count` numbers of a series and return the last; two transactions never get the same."""
-    insert = sqlite.insert(NumberSequence) if is_sqlite(session) else postgresql.insert(NumberSequence)
-    taken = session.execute(
-        insert.values(prefix=prefix, day=day, last=count)
-        .on_conflict_do_update(index_elements=["prefix", "day"], set_={"last": NumberSequence.last + count})
-        .returning(col(NumberSequence.last))
-        .execution_options(synchronize_session=False)
-    )
+    values = {"prefix": prefix, "day": day, "count": count}
+    taken = session.connection().execute(_take_number(session.get_bind().dialect.name), values)
     return int(taken.scalar_one())
 
 
@@ -66,6 +77,19 @@ def tell(
     data: dict[str, Any] | None = None,
 ) -> None:
     """Append one line of progress; the same `dedupe` is told once."""
+    if inserts.is_collecting(session):
+        inserts.add(
+            session,
+            RequestEvent(
+                request_id=request_id,
+                server_id=server_id,
+                kind=kind,
+                message=message.as_json(),
+                data=data or {},
+                dedupe=dedupe[:200],
+            ),
+        )
+        return
     insert = sqlite.insert(RequestEvent) if is_sqlite(session) else postgresql.insert(RequestEvent)
     session.execute(
         insert.values(
@@ -122,7 +146,13 @@ def open_stage(session: Session, request_id: uuid.UUID) -> ApprovalStage | None:
 
 
 def close_stages(session: Session, request_id: uuid.UUID) -> None:
-    """Cancel the stages that nobody has decided on."""
+    """Cancel the stages that nobody has decided on, and drop the change that nobody has answered."""
+    session.execute(
+        sa.update(RequestChange)
+        .where(col(RequestChange.request_id) == request_id, col(RequestChange.state) == "proposed")
+        .values(state="dropped", answered_at=clock.now())
+        .execution_options(synchronize_session=False)
+    )
     session.execute(
         sa.update(ApprovalStage)
         .where(col(ApprovalStage.request_id) == request_id, col(ApprovalStage.state).in_(["open", "waiting"]))
@@ -154,11 +184,11 @@ def page(
     number: str | None = None,
     limit: int,
     cursor: uuid.UUID | None,
-) -> tuple[list[tuple[ResourceRequest, Project, Organization, User]], uuid.UUID | None]:
+) -> tuple[list[tuple[ResourceRequest, Project | None, Organization, User]], uuid.UUID | None]:
     """Return requests of the subtrees at `paths`, newest first, and where the next page begins."""
     query = (
         select(ResourceRequest, Project, Organization, User)
-        .join(Project, col(ResourceRequest.project_id) == col(Project.id))
+        .outerjoin(Project, col(ResourceRequest.project_id) == col(Project.id))
         .join(Organization, col(ResourceRequest.organization_id) == col(Organization.id))
         .join(User, col(ResourceRequest.requester_id) == col(User.id))
         .where(paging.below(Organization.path, paths))
@@ -178,32 +208,65 @@ def page(
 
 
 def waiting_for(
-    session: Session, *, roles_and_paths: Sequence[tuple[str, str]], decider_id: uuid.UUID | None
-) -> list[tuple[ResourceRequest, ApprovalStage, Project, Organization, User]]:
-    """Return the requests whose open stage a person holding these (role, path) grants may decide; not their own."""
-    if not roles_and_paths:
+    session: Session, *, grants: Sequence[tuple[str, str, uuid.UUID | None]], decider_id: uuid.UUID | None
+) -> list[tuple[ResourceRequest, ApprovalStage, Project | None, Organization, User]]:
+    """Return the requests of which a person with these grants (role, path, whose they are if not one's own) may decide now.
+
+    Not their own, not those of whom they stand in for, not those that wait for the applicant, and none that they, or the
+    person they stand in for, decided in an earlier stage.
+    """
+    if decider_id is None:
         return []
-    stage_organization = sa.orm.aliased(Organization)
+    place = sa.orm.aliased(Organization)
+    busy = sa.select(col(Approval.decider_id)).where(
+        col(Approval.request_id) == col(ResourceRequest.id),
+        col(Approval.submission) == col(ResourceRequest.submission),
+    )
+    stood_for = busy.with_only_columns(col(Approval.on_behalf_of_id)).where(col(Approval.on_behalf_of_id).is_not(None))
+    mine = [
+        sa.and_(
+            col(ApprovalSeat.role) == role,
+            col(place.path).startswith(path, autoescape=True),
+            *_lent(lender, busy, stood_for),
+        )
+        for role, path, lender in grants
+    ]
+    away = users.away(decider_id, clock.now())
+    mine += [
+        col(ApprovalSeat.person_id) == decider_id,
+        sa.and_(
+            col(ApprovalSeat.person_id).in_(away), col(ApprovalSeat.person_id) != col(ResourceRequest.requester_id)
+        ),
+    ]
     rows = session.execute(
         sa.select(ResourceRequest, ApprovalStage, Project, Organization, User)
         .join(ApprovalStage, col(ApprovalStage.request_id) == col(ResourceRequest.id))
-        .join(stage_organization, col(ApprovalStage.organization_id) == col(stage_organization.id))
-        .join(Project, col(ResourceRequest.project_id) == col(Project.id))
+        .join(ApprovalSeat, col(ApprovalSeat.stage_id) == col(ApprovalStage.id))
+        .join(place, col(ApprovalSeat.organization_id) == col(place.id))
+        .join(Project, col(ResourceRequest.project_id) == col(Project.id), isouter=True)
         .join(Organization, col(ResourceRequest.organization_id) == col(Organization.id))
         .join(User, col(ResourceRequest.requester_id) == col(User.id))
         .where(
             col(ApprovalStage.state) == "open",
             col(ResourceRequest.requester_id) != decider_id,
-            sa.or_(
-                *(
-                    sa.and_(
-                        col(ApprovalStage.role) == role, col(stage_organization.path).startswith(path, autoescape=True)
-                    )
-                    for role, path in roles_and_paths
-                )
+            sa.literal(decider_id).not_in(busy),
+            ~sa.exists().where(col(Approval.seat_id) == col(ApprovalSeat.id)),
+            ~sa.exists().where(
+                col(RequestChange.request_id) == col(ResourceRequest.id), col(RequestChange.state) == "proposed"
             ),
+            sa.or_(*mine),
         )
-        .order_by(col(ApprovalStage.opened_at))
-        .limit(200)
+        .order_by(col(ResourceRequest.is_emergency).desc(), col(ApprovalStage.opened_at), col(ApprovalStage.id))
+        .limit(WAITING)
     ).all()
-    return [tuple(row) for row in rows]
+    return list({row[1].id: (row[0], row[1], row[2], row[3], row[4]) for row in rows}.values())
+
+
+def _lent(
+    lender: uuid.UUID | None, deciders: sa.Select[uuid.UUID], stood_for: sa.Select[uuid.UUID | None]
+) -> list[sa.ColumnElement[bool]]:
+    """Return the further conditions of a grant that is somebody else's."""
+    if lender is None:
+        return []
+    person = sa.literal(lender)
+    return [col(ResourceRequest.requester_id) != lender, person.not_in(deciders), person.not_in(stood_for)]

@@ -1,5 +1,6 @@
 """Reading and writing servers and their history."""
 
+import functools
 import uuid
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -56,6 +57,14 @@ def of_request(session: Session, request: ResourceRequest) -> list[ServerRow]:
     """Return the servers a request asked for, or asks to retire, by name."""
     condition = Server.retire_request_id == request.id if request.kind == "retire" else Server.request_id == request.id
     return [tuple(row) for row in session.exec(_wide().where(condition).order_by(col(Server.name))).all()]
+
+
+def standing(session: Session, project_ids: Sequence[uuid.UUID]) -> list[ServerRow]:
+    """Return the servers of some projects (at most a few hundred) that are not retired."""
+    query = _wide().where(
+        col(Server.project_id).in_(project_ids), col(Server.phase).in_([phase.value for phase in LIVE_SERVERS])
+    )
+    return [tuple(row) for row in session.exec(query.order_by(col(Server.id))).all()]
 
 
 def plain_of_request(session: Session, request: ResourceRequest) -> list[Server]:
@@ -123,17 +132,19 @@ def backend_name(session: Session, backend_id: uuid.UUID) -> str:
     return session.get_one(Backend, backend_id).name
 
 
+@functools.cache
+def _taken_names() -> sa.Select[str]:
+    return sa.select(col(Server.name)).where(
+        col(Server.project_id) == sa.bindparam("project_id", type_=sa.Uuid()),
+        col(Server.name).in_(sa.bindparam("names", expanding=True)),
+        col(Server.phase).in_([phase.value for phase in LIVE_SERVERS]),
+    )
+
+
 def taken_names(session: Session, project_id: uuid.UUID, names: Sequence[str]) -> list[str]:
     """Return which of `names` a live server of the project already has."""
-    return list(
-        session.exec(
-            select(Server.name).where(
-                Server.project_id == project_id,
-                col(Server.name).in_(names),
-                col(Server.phase).in_([phase.value for phase in LIVE_SERVERS]),
-            )
-        )
-    )
+    found = session.execute(_taken_names(), {"project_id": project_id, "names": list(names)})
+    return list(found.scalars())
 
 
 def ending_by(session: Session, *, paths: Sequence[str], day: Any, limit: int) -> list[ServerRow]:

@@ -1,5 +1,6 @@
 """Queries of sessions, tokens, failed logins by address, and remembered answers."""
 
+import functools
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,15 +24,20 @@ class Holder:
     organization_path: str
 
 
+@functools.cache
+def _holder() -> sa.Select[UserSession, User, str]:
+    """Return the query of `by_token_hash`, built once."""
+    return (
+        sa.select(UserSession, User, col(Organization.path))
+        .join(User, col(User.id) == col(UserSession.user_id))
+        .join(Organization, col(Organization.id) == col(User.organization_id))
+        .where(col(UserSession.token_hash) == sa.bindparam("token_hash"))
+    )
+
+
 def by_token_hash(session: Session, token_hash: str) -> Holder | None:
     """Return whose session this is, ended or not."""
-    query = (
-        select(UserSession, User, Organization.path)
-        .join(User, col(User.id) == UserSession.user_id)
-        .join(Organization, col(Organization.id) == User.organization_id)
-        .where(UserSession.token_hash == token_hash)
-    )
-    row = session.exec(query).first()
+    row = session.execute(_holder(), {"token_hash": token_hash}).first()
     return Holder(*row) if row is not None else None
 
 

@@ -1,15 +1,19 @@
 """Queries of people and the roles granted to them."""
 
+import functools
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
-from cloudmgr.domain.access import EXCLUSIVE_ROLES, Grant, Role
-from cloudmgr.models import Organization, RoleGrant, User
+from cloudmgr.domain import clock
+from cloudmgr.domain.access import EXCLUSIVE_ROLES, ROLE_ACTIONS, Action, Grant, Role
+from cloudmgr.models import Deputy, Organization, RoleGrant, User
 from cloudmgr.store.paging import below, newest_first
 
 
@@ -94,21 +98,62 @@ def roles_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID,
     return found
 
 
-def grants_now(session: Session, user_id: uuid.UUID, at: datetime) -> tuple[Grant, ...]:
-    """Return the grants of a user that hold at a moment."""
-    query = (
-        select(RoleGrant, Organization.path)
-        .join(Organization, col(Organization.id) == RoleGrant.organization_id)
+@functools.cache
+def _grants() -> sa.Select[str, uuid.UUID, str, datetime | None, uuid.UUID]:
+    """Return the query of `grants_now`, built once."""
+    user_id, at = sa.bindparam("user_id", type_=sa.Uuid()), sa.bindparam("at", type_=sa.DateTime(timezone=True))
+    day = sa.bindparam("day", type_=sa.Date())
+    return (
+        sa.select(
+            col(RoleGrant.role),
+            col(RoleGrant.organization_id),
+            col(Organization.path),
+            col(RoleGrant.valid_until),
+            col(RoleGrant.user_id),
+        )
+        .join(Organization, col(Organization.id) == col(RoleGrant.organization_id))
         .where(
-            RoleGrant.user_id == user_id,
+            sa.or_(col(RoleGrant.user_id) == user_id, col(RoleGrant.user_id).in_(_away(user_id, at, day))),
             col(RoleGrant.revoked_at).is_(None),
             sa.or_(col(RoleGrant.valid_until).is_(None), col(RoleGrant.valid_until) > at),
         )
-        .order_by(RoleGrant.role, Organization.path)
+        .order_by(col(RoleGrant.role), col(Organization.path))
     )
-    return tuple(
-        Grant(Role(grant.role), grant.organization_id, path, grant.valid_until)
-        for grant, path in session.exec(query).all()
+
+
+def grants_now(session: Session, user_id: uuid.UUID, at: datetime) -> tuple[Grant, ...]:
+    """Return the grants of a user that hold at a moment, and those of people away whose deputy the user is on that day."""
+    values = {"user_id": user_id, "at": at, "day": at.astimezone(clock.SHANGHAI).date()}
+    found = []
+    for role, organization_id, path, until, holder_id in session.execute(_grants(), values):
+        lender = holder_id if holder_id != user_id else None
+        if lender is None or Action.REQUEST_DECIDE in ROLE_ACTIONS[Role(role)]:
+            found.append(Grant(Role(role), organization_id, path, until, lender))
+    return tuple(found)
+
+
+def away_for(session: Session, user_id: uuid.UUID, at: datetime) -> set[uuid.UUID]:
+    """Return the people away at a moment whose deputy the user is."""
+    return set(session.exec(away(user_id, at)))
+
+
+def away(user_id: uuid.UUID, at: datetime) -> SelectOfScalar[uuid.UUID]:
+    """Return the query for the people away at a moment whose deputy the user is."""
+    return _away(user_id, at, at.astimezone(clock.SHANGHAI).date())
+
+
+def _away(user_id: Any, at: Any, day: Any) -> SelectOfScalar[uuid.UUID]:
+    return (
+        select(Deputy.absent_id)
+        .join(User, col(User.id) == Deputy.absent_id)
+        .where(
+            Deputy.deputy_id == user_id,
+            col(Deputy.ended_at).is_(None),
+            col(Deputy.valid_from) <= day,
+            col(Deputy.valid_until) >= day,
+            col(User.disabled).is_(False),
+            sa.or_(col(User.expires_at).is_(None), col(User.expires_at) > at),
+        )
     )
 
 

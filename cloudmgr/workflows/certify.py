@@ -21,7 +21,7 @@ from cloudmgr.domain.volumes import VolumePhase
 from cloudmgr.models import CertificateItem, DeletionCertificate, Organization, ResourceRequest, Server, Volume
 from cloudmgr.services import audit, snapshots
 from cloudmgr.store import certificates, requests, servers, volumes
-from cloudmgr.workflows import facts, public_ips
+from cloudmgr.workflows import facts, public_ips, server_changes
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.locate import ref_of
 from cloudmgr.workflows.runtime import runtime
@@ -56,7 +56,7 @@ def begin(session: Session, server_id: str, number: int) -> dict[str, Any] | Non
         certificate = DeletionCertificate(
             server_id=server.id,
             organization_id=organization.id,
-            request_id=request.id,
+            request_id=server.retire_request_id,  # none: at the end of its lease
             backend_id=server.backend_id,
             server={key: held[key] for key in _SHOWN if key in held},
             due_at=clock.now() + wait_before(4, _first_wait()),
@@ -179,7 +179,9 @@ def retired(session: Session, server_id: str, number: int) -> None:
         return
     _give_back(session, server, ())
     snapshots.end_with_server(session, server.id, clock.now())
+    server_changes.end_with_server(session, server)
     facts.vacate(session, server)
+    server.frozen_by = server.frozen_at = None
     server.released_at = clock.now()
     server.state = "unknown"
     server.failed_step, server.failure = None, None

@@ -22,6 +22,9 @@ from cloudmgr.workflows.runtime import Runtime
 VERSION = "1"
 READS: Sequence[str] = ()
 """Older versions whose running work this one can finish."""
+NOTICES_AT_ONCE = 4
+PATIENCE_S = 3600.0
+"""How long a step waits for a connection: its turn comes when those before it have committed."""
 CALM_S = 10.0
 """How often the engine looks after what we do not use: its own queue, timeouts and delays of workflows."""
 
@@ -37,17 +40,17 @@ def start(settings: Settings, executor_id: str, engine: sa.Engine | None = None)
         settings.database_url, pool_size=settings.database.pool_size, synchronous=settings.database.synchronous
     )
     serializer = JsonSerializer()
+    threads = settings.worker.request_concurrency + settings.worker.server_concurrency + looks_at_once(settings)
+    threads += NOTICES_AT_ONCE + 16
+    steps, books = _own_pools(settings, threads)
     config: DBOSConfig = {
         "name": "cloudmgr",
         "system_database_url": settings.database_url,
-        "system_database_engine": shared,
+        "system_database_engine": books,
         "application_version": VERSION,
         "executor_id": executor_id,
         "serializer": serializer,
-        "max_executor_threads": settings.worker.request_concurrency
-        + settings.worker.server_concurrency
-        + looks_at_once(settings)
-        + 16,
+        "max_executor_threads": threads,
         "notification_listener_polling_interval_sec": max(settings.worker.poll_s, 1.0),
         "scheduler_polling_interval_sec": 60.0,
         "use_listen_notify": False,
@@ -57,27 +60,51 @@ def start(settings: Settings, executor_id: str, engine: sa.Engine | None = None)
     _calm(instance)
     datasource = SQLAlchemyDatasource.create(
         database_url=settings.database_url,
-        engine=shared,
+        engine=steps,
         serializer=serializer,
         sessionmaker=sessionmaker(class_=Session, expire_on_commit=False),
     )
-    installed = Runtime(settings=settings, engine=shared, datasource=datasource)
+    installed = Runtime(settings=settings, engine=shared, datasource=datasource, own_engines=(steps, books))
     runtimes.install(installed)
     _define()
     adopt_enqueued(shared)
     if settings.is_sqlite:
         adopt(shared, [executor_id])
     DBOS.launch()
-    _glance_first(instance, shared)
+    _glance_first(instance, books)
     for name, at_once in (
         (queue.REQUESTS, settings.worker.request_concurrency),
         (queue.SERVERS, settings.worker.server_concurrency),
         (queue.LOOKS, looks_at_once(settings)),
+        (queue.NOTICES, NOTICES_AT_ONCE),
     ):
-        poll_s = settings.worker.poll_s * (2 if name == queue.LOOKS else 1)
+        poll_s = settings.worker.poll_s * (2 if name in (queue.LOOKS, queue.NOTICES) else 1)
         DBOS.register_queue(name, worker_concurrency=at_once, polling_interval_sec=poll_s, on_conflict="always_update")
     _remember_queues(instance)
     return installed
+
+
+def _own_pools(settings: Settings, threads: int) -> tuple[sa.Engine, sa.Engine]:
+    """Return the connections that writing steps take, and those of the durable engine's own books.
+
+    Two pools, because before a step commits, the engine asks its books whether this process still owns the workflow: of
+    one pool, steps that wait for the quota tree could hold all connections, and the one that holds the tree would wait for
+    them. On SQLite even whoever writes the books waits for that step: there, every thread may have one. Steps wait for
+    their turn however long it takes: one that gave up would end its workflow for good.
+    """
+    most = settings.database.pool_size
+    steps, books = max(1, most // 2), threads if settings.is_sqlite else max(2, most // 4)
+
+    def make(pool_size: int, name: str) -> sa.Engine:
+        return make_engine(
+            settings.database_url,
+            pool_size=pool_size,
+            pool_timeout_s=PATIENCE_S,
+            synchronous=settings.database.synchronous,
+            application_name=name,
+        )
+
+    return make(steps, "cloudmgr step"), make(books, "cloudmgr engine")
 
 
 def looks_at_once(settings: Settings) -> int:
@@ -134,7 +161,19 @@ def stop(*, wait_s: int = 0) -> None:
 
 def _define() -> None:
     """Import every workflow, which registers it by name."""
-    from cloudmgr.workflows import discover, fulfil, playbook_runs, power, provision, restore, retire  # noqa: F401, PLC0415 - their import is the deed
+    from cloudmgr.workflows import (  # noqa: F401, PLC0415 - their import is the deed
+        deadlines,
+        discover,
+        fulfil,
+        notices,
+        playbook_runs,
+        power,
+        provision,
+        quota_proofs,
+        quota_turns,
+        restore,
+        retire,
+    )
 
 
 def adopt(engine: sa.Engine, executor_ids: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from sqlmodel import Session, col
 
 from cloudmgr.domain import clock
 from cloudmgr.models import (
+    Happening,
     IdempotencyKey,
     ObservedServer,
     PlaybookEvent,
@@ -16,6 +17,7 @@ from cloudmgr.models import (
     UserSession,
     Worker,
 )
+from cloudmgr.services import quota_proofs
 from cloudmgr.settings import Settings
 from cloudmgr.workflows import engine as engines
 
@@ -57,6 +59,12 @@ def sweep(session: Session, settings: Settings) -> dict[str, int]:
                 col(ObservedServer.server_id).is_(None),
                 col(ObservedServer.missing_since) < now - timedelta(days=policy.sync_retention_days),
             ),
+        ),
+        "quota_verifications": quota_proofs.forget(
+            session, now - timedelta(days=policy.sync_retention_days), at_once=_BATCH
+        ),
+        "happenings": _delete(
+            session, Happening, col(Happening.created_at) < now - timedelta(days=settings.notices.retention_days)
         ),
         "workers": _delete(session, Worker, col(Worker.last_seen_at) < now - timedelta(days=7)),
     }

@@ -11,9 +11,9 @@ from cloudmgr.domain.events import Event, Outcome
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import RequestKind, RequestPhase, ServerPhase, require_request_move
 from cloudmgr.models import Organization, ResourceRequest
-from cloudmgr.services import audit
+from cloudmgr.services import audit, change_freezes, request_notices
 from cloudmgr.store import requests, servers
-from cloudmgr.workflows import openings, public_ips, snapshot_facts, volume_facts
+from cloudmgr.workflows import openings, public_ips, quota_changes, server_changes, snapshot_facts, volume_facts
 from cloudmgr.workflows.facts import SYSTEM
 from cloudmgr.workflows.work import Tally, Work, item
 
@@ -29,8 +29,12 @@ _TOLD = {
 
 
 def begin(session: Session, request_id: str) -> dict[str, Any]:
-    """Move the request to `fulfilling` and return what is to be done for it."""
+    """Move the request to `fulfilling` and return what is to be done for it; nothing yet while a change freeze holds."""
     request = _load(session, request_id)
+    if request.phase in (RequestPhase.APPROVED, RequestPhase.FULFILLING) and change_freezes.hold_if_frozen(
+        session, request
+    ):
+        return {"kind": request.kind, "items": [], "held": request.phase}
     if request.phase == RequestPhase.APPROVED:
         _move(session, request, RequestPhase.FULFILLING)
         requests.tell(
@@ -75,10 +79,15 @@ def _retired(session: Session, request: ResourceRequest) -> Tally:
 _WORK: Mapping[str, Work] = {
     RequestKind.CREATE: Work(_to_build, _built),
     RequestKind.RETIRE: Work(_to_retire, _retired),
+    RequestKind.RESIZE: Work(server_changes.items, server_changes.tally),
+    RequestKind.RENEW: Work(server_changes.items, server_changes.tally),
+    RequestKind.FREEZE: Work(server_changes.items, server_changes.tally),
+    RequestKind.UNFREEZE: Work(server_changes.items, server_changes.tally),
     RequestKind.PORTS: Work(openings.items, openings.tally),
     RequestKind.PUBLIC_IP: Work(public_ips.items, public_ips.tally),
     RequestKind.VOLUME: Work(volume_facts.items, volume_facts.tally),
     RequestKind.SNAPSHOT: Work(snapshot_facts.items, snapshot_facts.tally),
+    RequestKind.QUOTA_CHANGE: Work(lambda *_: [], quota_changes.tally),
 }
 
 
@@ -104,6 +113,8 @@ def finish(session: Session, request_id: str, attempt: int) -> str:
         request.finished_at = clock.now()
         message = Message(_TOLD[phase], {"good": tally.good, "all": tally.all})
         requests.tell(session, request.id, kind="phase", message=message, dedupe=f"finished:{attempt}")
+        organization = session.get_one(Organization, request.organization_id)
+        request_notices.finished(session, request, organization, good=tally.good, all_=tally.all, attempt=attempt)
         audit.record(
             session,
             SYSTEM,
@@ -111,7 +122,7 @@ def finish(session: Session, request_id: str, attempt: int) -> str:
             object_type="request",
             object_id=request.id,
             object_name=request.number or "",
-            organization_path=session.get_one(Organization, request.organization_id).path,
+            organization_path=organization.path,
             outcome=Outcome.SUCCESS if phase is RequestPhase.FULFILLED else Outcome.FAILURE,
             reason="" if phase is RequestPhase.FULFILLED else phase.value,
             good=tally.good,

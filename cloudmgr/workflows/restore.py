@@ -40,33 +40,38 @@ def restore_server(server_id: str, finding_ids: list[str], asked_by: str) -> boo
         return False
     seen = call("restore_look", look, goal["backend"], goal["ref"])
     if seen["ok"]:
-        seen = _restore(goal, seen)
+        seen = bring_about(goal, seen)
     restored = write("restore_end", end, server_id, finding_ids, asked_by, goal, seen)
     return bool(restored)
 
 
-def _restore(goal: dict[str, Any], seen: Outcome) -> Outcome:
-    """Do what differs, in the order a hypervisor wants it; the first thing that cannot be done ends it."""
+def bring_about(goal: dict[str, Any], seen: Outcome, story: str = "restore") -> Outcome:
+    """Do what differs, in the order a hypervisor wants it; the first thing that cannot be done ends it.
+
+    `story` begins the names of the steps.
+    """
     power = goal["power"] or seen["result"]["power"]
     if goal["resizes"] and not _has_size(goal, seen):
-        seen = _bring(goal, "stop", lambda told: told["power"] == "stopped")
+        seen = bring(goal, "stop", lambda told: told["power"] == "stopped", story)
     if goal["resizes"] and seen["ok"]:
-        seen = _bring(goal, "resize", lambda told: _has_size(goal, {"result": told}) and told["power"] != "building")
+        seen = bring(
+            goal, "resize", lambda told: _has_size(goal, {"result": told}) and told["power"] != "building", story
+        )
     if seen["ok"] and power in ("running", "stopped"):
-        seen = _bring(goal, "start" if power == "running" else "stop", lambda told: told["power"] == power)
+        seen = bring(goal, "start" if power == "running" else "stop", lambda told: told["power"] == power, story)
     return seen
 
 
-def _bring(goal: dict[str, Any], action: str, is_there: Any) -> Outcome:
+def bring(goal: dict[str, Any], action: str, is_there: Any, story: str) -> Outcome:
     """Ask for a change until the backend shows it, for a stated number of tries."""
     for number in range(SETTLE_TRIES):
-        seen: Outcome = call(f"restore_{action}_look", look, goal["backend"], goal["ref"])
+        seen: Outcome = call(f"{story}_{action}_look", look, goal["backend"], goal["ref"])
         if seen["ok"] and is_there(seen["result"]):
             return seen
         if not seen["ok"] and seen["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
             return seen
         if number % PRESS_EVERY == 0:
-            done: Outcome = call(f"restore_{action}", change, goal, action)
+            done: Outcome = call(f"{story}_{action}", change, goal, action)
             if not done["ok"] and done["remedy"] not in (Remedy.RETRY, Remedy.RECONCILE):
                 return done
         pause(min(number, 3), first_s=runtime().settings.worker.boot_poll_s / 2)

@@ -1,7 +1,7 @@
 """What workflows stand on in this process: settings, the datasource, and opened providers. One worker a process."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ class Runtime:
     settings: Settings
     engine: sa.Engine
     datasource: SQLAlchemyDatasource
+    own_engines: Sequence[sa.Engine] = ()
+    """Connections of this runtime alone, let go of with it; `engine` may be shared with the web half."""
     _providers: dict[str, Provider] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -43,11 +45,13 @@ class Runtime:
             return self._providers[backend]
 
     def close(self) -> None:
-        """Close every provider."""
+        """Close every provider, and the connections that are this runtime's own."""
         with self._guard:
             for provider in self._providers.values():
                 provider.close()
             self._providers.clear()
+        for own in self.own_engines:
+            own.dispose()
 
     @property
     def work_dir(self) -> Path:

@@ -226,8 +226,18 @@ def _commands() -> list[tuple[str, Any]]:
         module, _, attribute = target.partition(":")
         command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
         inner = getattr(command, "commands", None)
-        found += [(f"{name} {each}", sub) for each, sub in inner.items()] if inner else [(name, command)]
+        found += (
+            [each for key, sub in inner.items() for each in _below(f"{name} {key}", sub)]
+            if inner
+            else [(name, command)]
+        )
     return found
+
+
+def _below(name: str, command: Any) -> list[tuple[str, Any]]:
+    """A command, and those of the group it is."""
+    below = [each for key, sub in getattr(command, "commands", {}).items() for each in _below(f"{name} {key}", sub)]
+    return [(name, command), *below]
 
 
 def test_every_command_shows_an_example_and_says_what_it_does() -> None:

@@ -141,3 +141,12 @@ def test_what_was_built_after_the_list_was_begun_cannot_be_in_it() -> None:
     assert list(drift.differences(_held(built_at=NOW), None, looked_at=NOW, known_since=NOW)) == []
     (orphan,) = drift.differences(_held(), None, looked_at=NOW, known_since=NOW)
     assert orphan.kind == "orphan"
+
+
+def test_our_own_change_of_size_is_no_drift() -> None:
+    away = {"vcpus": 4, "memory_mib": 8192, "power": "stopped"}
+    before, after = NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)
+    assert _fields(_held(), _seen(**away)) == ["vcpus", "memory_mib", "power"]
+    assert _fields(_held(resizing_since=before), _seen(**away)) == [], "it is under way"
+    assert _fields(_held(resized_at=after), _seen(**away)) == [], "the look was begun before it ended"
+    assert _fields(_held(resized_at=before), _seen(vcpus=4)) == ["vcpus"]

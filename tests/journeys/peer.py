@@ -19,6 +19,8 @@ class Peer(ABC):
     """vCPUs and MiB of the flavor."""
     size_by_hand: ClassVar[tuple[int, int]] = (4, 8192)
     """What an operator gives a server past us."""
+    size_refused: ClassVar[tuple[int, int]] = (3, 5120)
+    """A size nobody has there: the cloud knows no such flavor, or its pool has no room for it."""
     pieces: ClassVar[frozenset[str]]
     """Kinds of things the cloud keeps for one server with a data disk, an address and opened ports."""
     opens_ports: ClassVar[bool] = True

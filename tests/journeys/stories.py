@@ -1,5 +1,6 @@
 """The journeys every real cloud is led through. A cloud's own file inherits them and brings the cloud."""
 
+from datetime import timedelta
 from typing import Any
 
 from tests.journeys.peer import BACKEND
@@ -40,8 +41,7 @@ class Journeys:
         assert town.findings_of(fresh) == []
         assert town.usage()[0]["servers"] == free[0].get("servers", 0) + 1
         for action, power in (("stop", "stopped"), ("start", "running")):
-            town.post("admin", f"/servers/{server}/actions", {"action": action}, status=202)
-            town.when(lambda power=power: town.server(server)["state"] == power)
+            town.switch(server, action, power)
             assert town.peer.seen(fresh)[0] == power  # type: ignore[index]
         _retire(town, server)
         _check_certificate(town, server, pieces=frozenset({"server"}))
@@ -62,6 +62,88 @@ class Journeys:
         _deleted(town, ref, server)
         assert town.usage() == free
         town.verify()
+
+
+class Changes(Journeys):
+    """What is asked of servers that stand, behind everything else: it steps the clock of the town."""
+
+    def test_servers_that_stand_are_resized_frozen_renewed_and_retired_in_bulk(self, town: Town) -> None:
+        """One runs, and one its owner has switched off: each is after every freeze what it was before."""
+        free = town.usage()
+        lease_end = (town.today + timedelta(days=1)).isoformat()
+        request = town.fulfil(town.body(name="office", count=2, playbook="collect_facts") | {"lease_end": lease_end})
+        runs, rests = pair = [server["id"] for server in request["servers"]]
+        town.switch(rests, "stop", "stopped")
+        powers = {runs: "running", rests: "stopped"}
+        assert town.look()["outcome"] == "ok"
+        standing = Standing(town, {server: town.ref_of(server) for server in pair})
+        _resized(town, standing, powers)
+        _refused(town, standing, powers, rests)
+        town.change("freeze", servers=pair)
+        standing.check(dict.fromkeys(pair, "stopped"), phase="suspended", frozen_by="request")
+        town.change("unfreeze", servers=pair)
+        standing.check(powers)
+        town.step(timedelta(days=2))
+        town.when(lambda: {town.server(server)["phase"] for server in pair} == {"suspended"})
+        standing.check(dict.fromkeys(pair, "stopped"), phase="suspended", frozen_by="lease")
+        town.change("renew", servers=pair, lease_end=(town.today + timedelta(days=90)).isoformat())
+        standing.check(powers)
+        town.change("retire", servers=pair)
+        for server, ref in standing.refs.items():
+            _check_certificate(town, server, pieces=frozenset({"server"}))
+            assert town.peer.seen(ref) is None
+        assert town.usage() == free
+        town.verify()
+
+
+class Standing:
+    """Servers that are changed and stay the same: their references, addresses and what the cloud keeps for them."""
+
+    def __init__(self, town: Town, refs: dict[str, str]) -> None:
+        self.town, self.refs, self.size = town, refs, town.peer.size
+        self._addresses = {server: town.server(server)["ipv4"] for server in refs}
+        assert all(self._addresses.values())
+        self._kept = town.peer.everything()
+        self._others = {key: amount - self._counted().get(key, 0) for key, amount in town.usage()[0].items()}
+
+    def _counted(self) -> dict[str, int]:
+        vcpus, memory_mib = self.size
+        return {"vcpus": len(self.refs) * vcpus, "memory_mib": len(self.refs) * memory_mib}
+
+    def check(self, powers: dict[str, str], *, phase: str = "active", frozen_by: str | None = None) -> None:
+        """The cloud itself, our record and the quota say the same."""
+        for server, ref in self.refs.items():
+            shown = self.town.server(server)
+            assert self.town.peer.seen(ref) == (powers[server], *self.size), self.town.live.log()
+            assert (shown["phase"], shown["state"], shown["frozen_by"]) == (phase, powers[server], frozen_by)
+            assert (shown["vcpus"], shown["memory_mib"]) == self.size
+            assert shown["ipv4"] == self._addresses[server]
+        used, reserved = self.town.usage()
+        assert used == {key: amount + self._counted().get(key, 0) for key, amount in self._others.items()}
+        assert reserved == {}
+        if not self.town.peer.is_shared:
+            assert self.town.peer.everything() == self._kept, "nothing came and nothing went"
+        assert self.town.look()["outcome"] == "ok"
+        for server, ref in self.refs.items():
+            assert self.town.ref_of(server) == ref, "it is the same server"
+            assert self.town.findings_of(ref) == []
+
+
+def _resized(town: Town, standing: Standing, powers: dict[str, str]) -> None:
+    """One that runs is switched off and on for it; one that is off stays off."""
+    town.change("resize", servers=list(powers), flavor=town.flavor("grown", *town.peer.size_by_hand))
+    standing.size = town.peer.size_by_hand
+    standing.check(powers)
+
+
+def _refused(town: Town, standing: Standing, powers: dict[str, str], server: str) -> None:
+    """A size that the cloud does not have is refused with the reason, never rounded, and nothing is held for it."""
+    body = {"kind": "resize", "project": str(town.world.project.id), "purpose": "联调", "servers": [server]}
+    request = town.rest(town.submit(body | {"flavor": town.flavor("odd", *town.peer.size_refused)}))
+    told = "\n".join(event["text"] for event in request["events"])
+    assert request["phase"] == "failed", told
+    assert "could not be changed, it is as before" in told or "has no room" in told, told
+    standing.check(powers)
 
 
 def _build(town: Town, *, plain: bool = False, **entry: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.journeys.peer import Peer
-from tests.journeys.stories import Journeys
+from tests.journeys.stories import Changes
 from tests.journeys.town import Town, town
 from tests.providers import vsphere_lab
 from tests.world import ZONE
@@ -21,6 +21,7 @@ DATASTORES = ("LocalDS_0", "LocalDS_1")
 class VSphere(Peer):
     arch = "aarch64"
     flavor, size, size_by_hand = "small", (1, 1024), (2, 2048)  # its hosts have two processors and four GiB
+    size_refused = (64, 131072)
     pieces = frozenset({"server", "disk", "nic"})
     opens_ports = False
     leads_public_addresses = False
@@ -93,7 +94,7 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         yield found
 
 
-class TestVSphere(Journeys):
+class TestVSphere(Changes):
     @pytest.fixture
     def town(self, city: Town) -> Town:
         return city

@@ -4,18 +4,21 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 import quotas
+from cloudmgr.domain import clock
 from tests.journeys.peer import BACKEND, IMAGE, Peer
 from tests.served import Served, opened, prepare, serving, until
 from tests.world import World
 
 LIMIT_S = 240.0
 """For one thing to be done by a worker, on a machine that is busy with others."""
+PEOPLE = ("requester", "admin", "sysadmin", "auditor")
 HEADERS = {"Accept-Language": "en", "Connection": "close"}  # between two calls lies more than a kept connection lives
 OF_SERVERS = ["unmanaged", "unauthorised", "revived", "orphan", "drift"]
 
@@ -33,6 +36,8 @@ class Town:
     tag: str = ""
     """What the names of what was made by hand end in."""
     people: dict[str, httpx.Client] = field(default_factory=dict)
+    ahead_s: float = 0.0
+    """How far its clock is ahead of ours."""
 
     @property
     def world(self) -> World:
@@ -57,6 +62,25 @@ class Town:
             return until(is_so, seconds, every=0.25)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.live.log()}") from None
+
+    # Time
+
+    @property
+    def today(self) -> date:
+        return (datetime.now(UTC) + timedelta(seconds=self.ahead_s)).astimezone(clock.SHANGHAI).date()
+
+    def step(self, by: timedelta) -> None:
+        """Move the clock of the installation on, never back; its people log in anew."""
+        self.ahead_s += by.total_seconds()
+        _write_ahead(self.live.world.settings.data_dir, self.ahead_s)
+        with clock.stepped(datetime.now(UTC) + timedelta(seconds=self.ahead_s)):
+            self.log_in()
+
+    def log_in(self) -> None:
+        for who in PEOPLE:
+            if who in self.people:
+                self.people[who].close()
+            self.people[who] = self.live.client(who, **HEADERS)
 
     # Looks
 
@@ -122,12 +146,23 @@ class Town:
     def fulfil(self, body: dict[str, Any]) -> dict[str, Any]:
         """Ask, approve and wait: the request is fulfilled."""
         done = self.rest(self.submit(body))
-        assert done["phase"] == "fulfilled", ([event["message"] for event in done["events"]], self.live.log())
+        assert done["phase"] == "fulfilled", ([event["text"] for event in done["events"]], self.live.log())
         return done
 
     def change(self, kind: str, **body: Any) -> dict[str, Any]:
         """Fulfil a request of another kind than a new server."""
         return self.fulfil({"kind": kind, "project": str(self.world.project.id), "purpose": "联调", **body})
+
+    def switch(self, server: str, action: str, power: str) -> None:
+        """Switch a server as its owner does, and wait until its cloud shows it."""
+        self.post("admin", f"/servers/{server}/actions", {"action": action}, status=202)
+        self.when(lambda: self.server(server)["state"] == power)
+
+    def flavor(self, name: str, vcpus: int, memory_mib: int) -> str:
+        """Put another size into the catalogue."""
+        like = next(row for row in self.get("sysadmin", "/flavors")["items"] if row["name"] == self.peer.flavor)
+        size = {"vcpus": vcpus, "memory_mib": memory_mib, "system_disk_gib": like["system_disk_gib"]}
+        return str(self.post("sysadmin", "/flavors", {"name": name, **size}, status=201)["name"])
 
     def server(self, server: str) -> dict[str, Any]:
         return dict(self.get("admin", f"/servers/{server}"))
@@ -161,14 +196,22 @@ def town(home: Path, peer: Peer, **environment: str) -> Iterator[Town]:
     told |= {"CLOUDMGR_LOG__LEVEL": "WARNING", **environment}
     with ExitStack() as stack:
         stack.callback(world.engine.dispose)
-        live = stack.enter_context(serving(world, **told))
+        live = stack.enter_context(serving(world, ahead=_write_ahead(world.settings.data_dir, 0.0), **told))
         city = Town(live, peer, before, found, tag)
-        for who in ("requester", "admin", "sysadmin", "auditor"):
-            city.people[who] = stack.enter_context(live.client(who, **HEADERS))
+        city.log_in()
+        stack.callback(lambda: [client.close() for client in city.people.values()])
         _furnish(city)
         first = city.look()
         assert first["outcome"] == "ok", (first, live.log())
         yield city
+
+
+def _write_ahead(data_dir: Path, seconds: float) -> Path:
+    """Write in one go, for it is read at any moment."""
+    file, fresh = data_dir / "clock-ahead-s", data_dir / "clock-ahead-s.new"
+    fresh.write_text(str(seconds))
+    fresh.replace(file)
+    return file
 
 
 def _furnish(city: Town) -> None:

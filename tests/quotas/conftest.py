@@ -4,12 +4,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel
 
 import quotas.tables
+import quotas.timed_tables
 from cloudmgr.domain.ids import new_id
 from cloudmgr.store import triggers
 from cloudmgr.store.db import make_engine, new_session
@@ -19,11 +21,21 @@ from quotas import Part, create_account, set_limits
 def prepared_engine(url: str, **options) -> sa.Engine:
     """Return an engine on a database with the ledger's tables and triggers."""
     engine = make_engine(url, **options)
-    tables = [table for table in SQLModel.metadata.sorted_tables if table.name.startswith("quota_")]
+    ours = {thing.__tablename__ for part in (quotas.tables, quotas.timed_tables) for thing in _models(part)}
+    tables = [table for table in SQLModel.metadata.sorted_tables if table.name in ours]
     SQLModel.metadata.create_all(engine, tables=tables)
     with engine.begin() as connection:
         triggers.install(connection, quotas.tables.APPEND_ONLY)
     return engine
+
+
+def _models(module: ModuleType) -> list[type[SQLModel]]:
+    """Return the tables of the ledger itself; others whose names begin alike refer to what it does not know."""
+    return [
+        thing
+        for thing in vars(module).values()
+        if isinstance(thing, type) and issubclass(thing, SQLModel) and hasattr(thing, "__table__")
+    ]
 
 
 def server(vcpus: int = 8, *, part_id: uuid.UUID | None = None, gpus: int = 0, **dims: str) -> Part:

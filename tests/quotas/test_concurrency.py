@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from cloudmgr.domain.ids import new_id
 from cloudmgr.store.db import make_engine, new_session
-from quotas import QuotaExceeded, account_usage, place, post, release, reserve, set_limits, verify, void
+from quotas import QuotaExceeded, account_usage, move_account, place, post, release, reserve, set_limits, verify, void
 from quotas.books import BALANCES
 from tests.quotas.conftest import build_city, server
 
@@ -197,3 +197,59 @@ def test_a_transaction_with_an_old_snapshot_fails_instead_of_deciding_on_it(pg_d
             reserve(serial, reservation_id=new_id(), account_id=city.community, parts=[server(1)])
         serial.close()
     engine.dispose()
+
+
+def _rearrange(engine, accounts, parents, stop, failures):
+    """Hang two subtrees to and fro until told to stop; what lacks room there stays where it is."""
+    chance = random.Random(7)
+    moved = 0
+    while not stop.is_set():
+        account_id, parent_id = chance.choice(accounts), chance.choice(parents)
+        with new_session(engine) as session:
+            try:
+                moved += move_account(session, account_id=account_id, parent_id=parent_id)
+                session.commit()
+            except QuotaExceeded:
+                session.rollback()
+            except Exception as error:  # noqa: BLE001 - a thread's failure must reach the test
+                failures.append(error)
+                return moved
+    return moved
+
+
+def test_two_subtrees_move_while_processes_ask_and_the_city_grants_exactly_its_limit(own_engine, full_city):
+    """Whatever hangs where at which moment: the root's limit is granted, no district passes its own, the books balance."""
+    full_city.limit(full_city.furong, {"servers": 30})
+    full_city.limit(full_city.yuelu, {"servers": 40})
+    url = own_engine.url.render_as_string(hide_password=False)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    granted, together = context.Queue(), context.Barrier(3)
+    subtrees = [full_city.community, full_city.grid]
+    asking = [*subtrees, full_city.portal]
+    processes = [context.Process(target=_process, args=(url, asking, 75, 6, granted, together)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    stop, failures = threading.Event(), []
+    with ThreadPoolExecutor(1) as mover:
+        moving = mover.submit(
+            _rearrange, own_engine, subtrees, [full_city.furong, full_city.yuelu, full_city.root], stop, failures
+        )
+        total = sum(granted.get(timeout=240) for _ in processes)
+        stop.set()
+        moved = moving.result(60)
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+    assert failures == []
+    assert moved > 0
+    assert total == servers_held(full_city) <= LIMIT
+    for account_id, limit in ((full_city.furong, 30), (full_city.yuelu, 40)):
+        usage = account_usage(full_city.session, account_id)
+        assert usage.used["servers"] + usage.reserved["servers"] <= limit
+    # what was refused at a full district fits at the root: the rest of the city's limit is still there to be had
+    for account_id in subtrees:
+        move_account(full_city.session, account_id=account_id, parent_id=full_city.root)
+    full_city.session.commit()
+    assert ask_many(own_engine, subtrees, LIMIT, threads=4) == LIMIT - total
+    assert servers_held(full_city) == LIMIT

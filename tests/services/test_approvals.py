@@ -12,8 +12,8 @@ from sqlmodel import select
 from cloudmgr.domain import clock
 from cloudmgr.domain.errors import Conflict, Forbidden, InvalidInput, NotFound, OwnRequest, Refusal
 from cloudmgr.domain.ids import new_id
-from cloudmgr.models import Approval, ApprovalStage, AuditEvent, ResourceRequest, Server
-from cloudmgr.services import approvals, requests
+from cloudmgr.models import Approval, ApprovalSeat, ApprovalStage, AuditEvent, ResourceRequest, Server
+from cloudmgr.services import approvals, requests, weighing
 from cloudmgr.services.request_inputs import Decide, DraftRequest
 from tests.services.people import LOCAL
 from tests.stocked import Desk
@@ -94,13 +94,17 @@ class TestOwn:
     def test_the_database_refuses_it_whoever_writes(self, desk: Desk, lie: str) -> None:
         request = submit(desk, "both")
         stage = desk.session.exec(select(ApprovalStage).where(ApprovalStage.request_id == request.id)).one()
+        seat = desk.session.exec(select(ApprovalSeat).where(ApprovalSeat.stage_id == stage.id)).one()
         requester = request.requester_id if lie == "own" else desk.world.people["stranger"]
         statement = sa.insert(Approval).values(
             id=new_id(),
             created_at=clock.now(),
             request_id=request.id,
+            submission=request.submission,
             requester_id=requester,
             stage_id=stage.id,
+            seat_id=seat.id,
+            policy_version=stage.policy_version,
             decider_id=request.requester_id,
             decision="approve",
             comment="",
@@ -192,8 +196,8 @@ def test_a_program_does_not_decide(desk: Desk) -> None:
 def test_what_it_takes_stands_beside_what_is_left_at_every_level(desk: Desk) -> None:
     submit(desk, name="earlier", count=2)
     request = submit(desk, count=3)
-    weighing = approvals.weigh(desk.session, desk.actor("admin"), request.id)
-    assert weighing.taken == {
+    found = weighing.weigh(desk.session, desk.actor("admin"), request.id)
+    assert found.taken == {
         "servers": 3,
         "vcpus": 6,
         "memory_mib": 12288,
@@ -201,8 +205,8 @@ def test_what_it_takes_stands_beside_what_is_left_at_every_level(desk: Desk) -> 
         "ip_addresses": 3,
         "volumes": 0,
     }
-    assert [usage.name for usage in weighing.usage] == ["长沙市", "芙蓉区", "芙蓉区民政局", "智慧社区综合服务平台"]
-    assert [usage.reserved["servers"] for usage in weighing.usage] == [5, 5, 5, 5]
+    assert [usage.name for usage in found.usage] == ["长沙市", "芙蓉区", "芙蓉区民政局", "智慧社区综合服务平台"]
+    assert [usage.reserved["servers"] for usage in found.usage] == [5, 5, 5, 5]
 
 
 def test_two_people_at_once_decide_once(any_world: World) -> None:

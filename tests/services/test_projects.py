@@ -14,10 +14,12 @@ from cloudmgr.services.project_keys import AddSshKey, add_ssh_key, ensure_ssh_ke
 from cloudmgr.services.projects import (
     CreateProject,
     ProjectFilter,
+    SetStage,
     UpdateProject,
     create_project,
     get_project,
     list_projects,
+    set_stage,
     update_project,
 )
 from cloudmgr.services.users import CreateUser, create_user
@@ -83,10 +85,10 @@ def test_phones_are_masked_for_who_may_not_read_personal_data(session: Session, 
 def test_audit_keeps_no_phone_number(session: Session, local: Actor) -> None:
     city = City(session)
     made = project(session, city.bureau)
-    update_project(session, local, made.id, UpdateProject(owner_phone="13800000000", stage="live"))
+    update_project(session, local, made.id, UpdateProject(owner_phone="13800000000", stage="trial"))
     event = session.exec(select(AuditEvent).where(AuditEvent.event == "project.update")).one()
     assert "13800000000" not in str(event.detail)
-    assert event.detail["after"] == {"stage": "live"}
+    assert event.detail["after"] == {"stage": "trial"}
     assert event.detail["personal"] == ["owner_phone"]
 
 
@@ -132,3 +134,21 @@ def test_a_requester_keeps_the_keys_of_the_own_projects(session: Session, local:
         remove_ssh_key(session, requester, made.id, key.id)
     told = session.exec(select(AuditEvent.event).where(AuditEvent.object_type == "ssh_key").order_by(AuditEvent.seq))
     assert list(told) == ["ssh_key.add", "ssh_key.remove"]
+
+
+def test_a_system_of_level_two_goes_live_only_when_it_is_filed(session: Session, local: Actor) -> None:
+    city = City(session)
+    made = project(session, city.bureau)
+    update_project(session, local, made.id, UpdateProject(mlps_level=MlpsLevel.LEVEL_2))
+    with pytest.raises(InvalidInput, match="filing number"):
+        set_stage(session, local, made.id, SetStage(stage="live"))
+    update_project(session, local, made.id, UpdateProject(mlps_record_no="43010002026-00001"))
+    assert set_stage(session, local, made.id, SetStage(stage="live", reason="验收通过")).project.stage == "live"
+    with pytest.raises(InvalidInput, match="filing number"):
+        update_project(session, local, made.id, UpdateProject(mlps_record_no=None))
+
+
+def test_a_system_of_level_one_goes_live_without_a_filing(session: Session, local: Actor) -> None:
+    made = project(session, City(session).bureau)
+    update_project(session, local, made.id, UpdateProject(mlps_level=MlpsLevel.LEVEL_1))
+    assert set_stage(session, local, made.id, SetStage(stage="live")).project.stage == "live"

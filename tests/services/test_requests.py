@@ -1,11 +1,12 @@
 """Requests: saved, submitted, changed, withdrawn; what each holds, numbers, records and refuses, on both databases."""
 
+import dataclasses
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import SQLModel, select
 
 import quotas
 from cloudmgr.domain import clock
@@ -19,39 +20,43 @@ from cloudmgr.domain.errors import (
     Refusal,
 )
 from cloudmgr.http.validation import field_path
-from cloudmgr.models import ApprovalStage, AuditEvent, RequestEvent, ResourceRequest, Server, ServerVersion
-from cloudmgr.services import approvals, requests
-from cloudmgr.services.request_inputs import Decide, DraftRequest, RetireRequest
+from cloudmgr.models import ApprovalStage, RequestEvent, ResourceRequest, ServerVersion
+from cloudmgr.services import requests
+from cloudmgr.services.request_inputs import DraftRequest, RetireRequest
 from cloudmgr.services.request_kinds.base import reservation_id
 from tests.services.people import LOCAL
+from tests.services.requesting import decide, held, servers_of, submit, told
 from tests.stocked import FURONG_SERVERS, Desk, project_named, stand
 
 
-def submit(desk: Desk, who: str = "requester", **changes: Any) -> ResourceRequest:
-    return requests.submit_new(desk.session, desk.actor(who), desk.world.command(**changes))
-
-
-def decide(desk: Desk, request: ResourceRequest, decision: str, comment: str = "说明", who: str = "admin") -> None:
-    command = Decide.model_validate({"decision": decision, "comment": comment})
-    approvals.decide(desk.session, desk.actor(who), request.id, command)
-
-
-def servers_of(desk: Desk, request: ResourceRequest) -> list[Server]:
-    return list(desk.session.exec(select(Server).where(Server.request_id == request.id).order_by(Server.name)))
-
-
-def held(desk: Desk) -> list[tuple[int, int]]:
-    """Used and reserved servers at the project, the bureau, the district and the city."""
-    world = desk.world
-    accounts = (world.project, world.minzheng, world.furong, world.root)
-    return [desk.used(each.account_id) for each in accounts]
-
-
-def told(desk: Desk, event: str) -> AuditEvent:
-    return desk.session.exec(select(AuditEvent).where(AuditEvent.event == event)).one()
+def _plain(value: Any) -> Any:
+    if isinstance(value, SQLModel):
+        return type(value).__name__, value.model_dump()
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value
 
 
 class TestSubmit:
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"count": 3, "data_disk_gib": 100, "name": "b"},
+            {"emergency": True, "emergency_reason": "汛情"},
+            {"funding_source": "市级财政", "priority": "high"},
+        ],
+        ids=["three", "emergency", "money"],
+    )
+    def test_its_answer_is_what_reading_it_says(self, desk: Desk, changes: dict[str, Any]) -> None:
+        command = desk.world.command(**changes)
+        view = requests.submit_and_read(desk.session, desk.actor("requester"), command)
+        told = {field.name: _plain(getattr(view, field.name)) for field in dataclasses.fields(view)}
+        desk.session.flush()
+        desk.session.expunge_all()
+        read = requests.get_request(desk.session, desk.actor("requester"), view.request.id)
+        for name, value in told.items():
+            assert _plain(getattr(read, name)) == value, name
+
     def test_quota_is_held_at_every_level_and_nowhere_beside(self, desk: Desk) -> None:
         submit(desk, count=3, data_disk_gib=100)
         assert held(desk) == [(0, 3)] * 4
@@ -414,69 +419,6 @@ class TestRetire:
             self.retire(desk, servers_of(desk, other)[0].id)
         with pytest.raises(InvalidInput, match="twice"):
             self.retire(desk, waiting.id, waiting.id)
-
-
-class TestRetry:
-    def failed(self, desk: Desk, *steps: str | None) -> ResourceRequest:
-        """A request whose servers failed at these steps (None: it stands), as the workflows leave them."""
-        request = submit(desk, count=len(steps))
-        decide(desk, request, "approve", "")
-        for server, step in zip(servers_of(desk, request), steps, strict=True):
-            if step is None or step == "configure":
-                stand(desk.session, server.id, phase="failed" if step else "active")
-            elif step != "undo":
-                quotas.void(desk.session, reservation_id=server.reservation_id, part_id=server.id)
-            if step is not None:
-                server.phase, server.failed_step = "failed", step
-                server.failure = {"code": "x", "message": {"template": "x", "params": {}}}
-                server.tried_zones = ["z"]
-            desk.session.add(server)
-        request.phase = "partly_fulfilled" if None in steps else "failed"
-        request.finished_at = clock.now()
-        desk.session.add(request)
-        desk.session.flush()
-        return request
-
-    def test_only_what_gave_its_quota_back_is_held_anew(self, desk: Desk) -> None:
-        request = self.failed(desk, None, "create", "configure", "undo")
-        assert held(desk)[0] == (2, 1)
-        requests.retry(desk.session, desk.actor("requester"), request.id)
-        assert held(desk) == [(2, 2)] * 4
-        stood, created, configured, undone = servers_of(desk, request)
-        original = reservation_id(request)
-        assert [each.reservation_id == original for each in (stood, created, configured, undone)] == [
-            True,
-            False,
-            True,
-            True,
-        ]
-        assert (stood.phase, created.phase, undone.phase) == ("active", "requested", "requested")
-        assert (stood.attempt, created.attempt, configured.attempt) == (1, 2, 2)
-        assert (created.tried_zones, created.failure, created.failed_step) == ([], None, None)
-        assert (request.phase, request.attempt, request.finished_at) == ("fulfilling", 2, None)
-        assert quotas.verify(desk.session).mismatches == []
-
-    def test_it_is_refused_when_the_room_is_gone(self, desk: Desk) -> None:
-        request = self.failed(desk, "create")
-        submit(desk, "colleague", name="b", count=20)
-        with pytest.raises(quotas.QuotaExceeded):
-            requests.retry(desk.session, desk.actor("requester"), request.id)
-
-    def test_who_may_switch_servers_may_also_try_again(self, desk: Desk) -> None:
-        request = self.failed(desk, "create")
-        requests.retry(desk.session, desk.actor("admin"), request.id)
-        assert told(desk, "request.retry").actor == "admin"
-
-    @pytest.mark.parametrize("who", ["reviewer", "auditor", "quota"])
-    def test_others_may_not(self, desk: Desk, who: str) -> None:
-        request = self.failed(desk, "create")
-        with pytest.raises(Forbidden):
-            requests.retry(desk.session, desk.actor(who), request.id)
-
-    def test_what_has_not_failed_is_not_tried_again(self, desk: Desk) -> None:
-        request = submit(desk)
-        with pytest.raises(Conflict, match="In review"):
-            requests.retry(desk.session, desk.actor("requester"), request.id)
 
 
 def test_the_history_of_servers_begins_at_approval(desk: Desk) -> None:

@@ -53,7 +53,9 @@ def _sqlite_shape(engine: sa.Engine) -> dict[str, list[str]]:
         ).all()
     return {
         name: sorted(
-            line.strip().rstrip(",").strip() for line in re.sub(r"[ \t]+", " ", sql).splitlines() if line.strip()
+            re.sub(r'^CREATE TABLE "(\w+)"', r"CREATE TABLE \1", line.strip().rstrip(",").strip())  # renamed: quoted
+            for line in re.sub(r"[ \t]+", " ", sql).splitlines()
+            if line.strip()
         )
         for name, sql in rows
         if not name.startswith(("alembic", "sqlite_"))

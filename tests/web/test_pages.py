@@ -48,11 +48,11 @@ PAGES = [
 PEOPLE = ["requester", "admin", "both", "quota", "sysadmin", "secadmin", "auditor", "external"]
 UNTRANSLATED = {msgid for msgid, text in catalogue("zh_CN").items() if msgid != text and len(msgid) > 2}
 CLOSED = {
-    "requester": {"/approvals", "/users", "/findings", "/networks/subnets/new", "/imports", "/imports/by-hand"},
+    "requester": {"/users", "/findings", "/networks/subnets/new", "/imports", "/imports/by-hand"},
     "admin": {"/requests/new", "/networks/subnets/new"},
     "both": {"/networks/subnets/new"},
-    "quota": {"/requests/new", "/approvals", "/users", "/findings", "/networks/subnets/new"},
-    "sysadmin": {"/requests/new", "/approvals"},
+    "quota": {"/requests/new", "/users", "/findings", "/networks/subnets/new"},
+    "sysadmin": {"/requests/new"},
     "secadmin": {
         "/requests",
         "/requests/new",
@@ -69,10 +69,9 @@ CLOSED = {
         "/openings",
         "/public-ips",
     },
-    "auditor": {"/requests/new", "/approvals", "/networks/subnets/new", "/imports", "/imports/by-hand"},
+    "auditor": {"/requests/new", "/networks/subnets/new", "/imports", "/imports/by-hand"},
     "external": {
         "/requests/new",
-        "/approvals",
         "/users",
         "/findings",
         "/networks/subnets/new",

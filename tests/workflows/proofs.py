@@ -64,6 +64,8 @@ class Case:
     settings: dict[str, Any]
     request: uuid.UUID
     backends: list[str] = field(default_factory=lambda: ["kp"])
+    ansible: bool = True
+    """Whether playbooks really run; else they are stood in for, as in every copy of a prepared city until told otherwise."""
 
     def run(
         self, kill_at: str | None = None, occurrence: int = 1, timeout_s: float = 60, **order: Any
@@ -76,6 +78,7 @@ class Case:
             kill_at=kill_at,
             occurrence=occurrence,
             timeout_s=timeout_s,
+            without_ansible=not self.ansible,
             **order,
         )
 
@@ -190,6 +193,7 @@ class Stage:
             url = parsed.set(database=name).render_as_string(hide_password=False)
             settings["database"]["url"] = url
         case = Case(self.zygote, data_dir, url, settings, self.request, [b["name"] for b in settings["backends"]])
+        case.ansible = False
         _made.append(case)
         return case
 

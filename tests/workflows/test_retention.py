@@ -64,6 +64,7 @@ def _use(case: Case) -> None:
 
 def test_everything_is_kept_for_its_time_and_the_record_for_ever(case: Callable[..., Case]) -> None:
     one = case(count=2)
+    one.ansible = True
     one.finish()
     _use(one)
     record = _count(one, *APPEND_ONLY, "servers", "resource_requests", "playbook_runs", "approvals")

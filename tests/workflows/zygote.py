@@ -2,9 +2,11 @@
 
 Reads one JSON order a line: {"data_dir", "url", "settings", "request", "kill_at", "occurrence", "timeout_s"}; forks a worker that
 runs until the request has come to rest (without one: until its clouds were seen, with "until_idle" until all work is done);
-answers {"died_by": signal or null, "status": exit status, "points": [...]}.
+answers {"died_by": signal or null, "status": exit status, "points": [...]}. With "without_ansible" playbooks are stood
+in for: each rehearsal starts several processes, and changes nothing in a simulated cloud.
 """
 
+import gc
 import json
 import os
 import signal
@@ -12,24 +14,43 @@ import sys
 import time
 import traceback
 import uuid
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
-from sqlmodel import select
+from sqlmodel import Session, select
 
+from cloudmgr.adapters import ansible
+from cloudmgr.adapters.ansible_results import HostResult, RunResult
+from cloudmgr.domain import clock
 from cloudmgr.domain.phases import RequestPhase
-from cloudmgr.models import Backend, ResourceRequest
+from cloudmgr.models import Backend, Delivery, Happening, ResourceRequest
 from cloudmgr.settings import Settings, load_settings
 from cloudmgr.store.db import make_engine, new_session
 from cloudmgr.worker import Worker
-from cloudmgr.workflows import discover, engine, fulfil, playbook_runs, power, provision, reaper, restore, retire, steps
+from cloudmgr.workflows import (
+    discover,
+    engine,
+    fulfil,
+    leases,
+    playbook_runs,
+    power,
+    provision,
+    reaper,
+    restore,
+    retire,
+    steps,
+)
 from providers.simulated import provider  # noqa: F401 - imported so that forks need not
 
 RESTING = {RequestPhase.FULFILLED, RequestPhase.PARTLY_FULFILLED, RequestPhase.FAILED}
-_IMPORTED = (discover, engine, fulfil, playbook_runs, power, provision, restore, retire)
+_IMPORTED = (discover, engine, fulfil, leases, playbook_runs, power, provision, restore, retire)
 
 
 def main() -> None:
+    gc.collect()
+    gc.freeze()  # what is shared with every fork need not be looked over, and copied by that, in each
     for line in sys.stdin:
         order = json.loads(line)
         record = Path(order["data_dir"]) / "points"
@@ -70,6 +91,10 @@ def work(order: dict, record: Path) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
 
     steps.listen(probe)
+    if order.get("without_ansible"):
+        ansible.run_playbook = playbook_ends_well
+    if order.get("leases_at"):
+        return on_a_day(order, settings)
     worker = Worker(settings, is_draining=order.get("drain", False))
     worker.start()
     engine_ = make_engine(settings.database_url)
@@ -77,7 +102,11 @@ def work(order: dict, record: Path) -> int:
     while time.monotonic() < deadline:
         with new_session(engine_) as session:
             request = session.get_one(ResourceRequest, uuid.UUID(order["request"])) if order.get("request") else None
+            untold = order.get("until_told") and still_to_tell(session)
             seen_all = all(backend.health == "ok" for backend in session.exec(select(Backend)))
+        if untold:
+            time.sleep(0.05)
+            continue
         is_done = seen_all and (not order.get("until_idle") or worker.is_idle())
         if (request is None and is_done) or (
             request and request.phase in RESTING and request.finished_at and worker.is_idle()
@@ -85,6 +114,33 @@ def work(order: dict, record: Path) -> int:
             return 0  # without taking leave: nothing runs any more, and the next process must bear a sudden end anyhow
         time.sleep(0.05)
     return 3
+
+
+def still_to_tell(session: Session) -> bool:
+    """Whether a notice is not spread, or a delivery neither arrived nor given up."""
+    unspread = session.exec(select(Happening).where(Happening.spread_at.is_(None))).first()
+    waiting = session.exec(select(Delivery).where(Delivery.state == "waiting")).first()
+    return unspread is not None or waiting is not None
+
+
+def on_a_day(order: dict, settings: Settings) -> int:
+    """Run a worker whose clock stands at a moment, and have leases acted on for that day, until nothing is left to do."""
+    with clock.stepped(datetime.fromisoformat(order["leases_at"])):
+        worker = Worker(settings)
+        worker.start()
+        worker._act_on_leases()
+        deadline = time.monotonic() + order.get("timeout_s", 60)
+        while time.monotonic() < deadline:
+            if worker.is_idle():
+                worker.stop(wait_s=2)
+                return 0
+            time.sleep(0.05)
+    return 3
+
+
+def playbook_ends_well(*, hosts: list[ansible.Host], **_: Any) -> RunResult:
+    """Stand in for Ansible."""
+    return RunResult("succeeded", {one.server_id: HostResult(one.server_id, "ok", ok=1) for one in hosts})
 
 
 def cut_lock(settings: Settings) -> None:

@@ -62,8 +62,8 @@ def _needs_me(desk: Desk, tiles: list[Tile]) -> list[request_lines.RequestLine] 
         return None
     translate = desk.words.translate
     lines = []
-    if desk.may(Action.REQUEST_DECIDE):
-        waiting = approvals.list_decidable(desk.session, desk.actor)
+    waiting = approvals.list_decidable(desk.session, desk.actor)
+    if waiting or desk.may(Action.REQUEST_DECIDE) or desk.may(Action.QUOTA_WRITE):
         lines += [
             request_lines.line((request, project, organization, person), address=f"/approvals/{request.id}")
             for request, _, project, organization, person in waiting

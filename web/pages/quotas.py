@@ -12,15 +12,18 @@ from cloudmgr.domain.access import Action
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
-from cloudmgr.domain.units import MIB_PER_GIB
 from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import quotas
-from cloudmgr.services.quotas import AccountView, SetLimits
+from cloudmgr.services.quotas import AccountView, SetLimits, WhatIf
 from web import formats
 from web.desk import Desk, DeskDep, FormDep, command, go, texts
-from web.forms import Form, whole
+from web.forms import Form
 from web.lists import filters_of
+from web.pages.quota_proofs import published
+from web.pages.quota_shares import notes_of, shares_of
+from web.presenters.consequences import consequence
 from web.presenters.quota import Bar, bars, in_order, ratio_pct
+from web.quota_amounts import factor, key_choices, typed_amount, unit
 
 router = page_router()
 
@@ -37,6 +40,8 @@ class TreeRow:
     indent: int
     bars: list[Bar | None]
     ratios: list[int | None]
+    notes: list[tuple[str, str]]
+    """Crossed thresholds and how long something is held: text and tone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +63,13 @@ def show_tree(request: Request, desk: DeskDep) -> Response:
     shallowest = min((view.usage.depth for view in views), default=0)
     deepest = shallowest + above + depth
     has_more = any(view.usage.depth == deepest and view.kind == "organization" for view in views)
-    rows = [_row(view, shallowest) for view in views]
+    rows = [_row(desk, view, shallowest) for view in views]
     deeper = {**filters, "depth": str(depth + 1)}
     return desk.page(
         "pages/quotas.html",
         rows=rows,
         resources=[desk.words.key_label(key) for key in _COLUMNS],
+        proof=published(desk),
         over=[line for view in views if (line := _over(desk, view))],
         deeper=f"/quotas?{urlencode(deeper)}" if has_more else "",
     )
@@ -93,15 +99,12 @@ def set_limits(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
     sheet = _Sheet(desk, view)
     limits: dict[str, int | str | None] = {}
     for key in sheet.keys:
-        typed = values.get(f"limits.{key}", "").strip()
-        given = whole(typed) if typed else None
-        if isinstance(given, int):
-            given *= sheet.factor(key)
+        given = typed_amount(values.get(f"limits.{key}", ""), sheet.factor(key))
         if given != view.usage.limits.get(key):
             limits[key] = given
     if new_key := values.get("new_key", "").strip():
-        limits[new_key] = whole(values.get("new_limit", "")) if values.get("new_limit", "").strip() else None
-    payload = {"limits": limits, "reason": values.get("reason", "")}
+        limits[new_key] = typed_amount(values.get("new_limit", ""), sheet.factor(new_key))
+    payload = {"limits": limits, "reason": values.get("reason", "") or ("-" if values.get("what_if") else "")}
     if values.get("basis_no", "").strip():
         payload["basis_no"] = values["basis_no"]
     shown = [f"limits.{key}" for key in sheet.keys] + ["reason", "basis_no", "new_key"]
@@ -113,6 +116,12 @@ def set_limits(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
     except ValidationError as error:
         return desk.invalid(sheet.page, values, error, shown)
     desk.on_refusal(sheet.page, values, shown)
+    if values.get("what_if"):
+        found = quotas.what_if(desk.session, desk.actor, WhatIf(account=account_id, limits=wanted.limits))
+        sheet.tried = [consequence(desk.words, each) for each in found] or [
+            desk.words.translate(N_("Nobody would be over."))
+        ]
+        return sheet.page(Form(values), 200)
     quotas.set_limits(desk.session, desk.actor, account_id, wanted, replace=False)
     return go(f"/quotas/{account_id}", done="limits")
 
@@ -123,6 +132,8 @@ class _Sheet:
     def __init__(self, desk: Desk, view: AccountView) -> None:
         usage = view.usage
         self._desk, self._view = desk, view
+        self.tried: list[str] = []
+        """What the limits on the form would bring about, where that was asked."""
         self.keys = in_order({*usage.limits, *_COLUMNS})
         own = bars(usage.limits, usage.used, usage.reserved)
         self._account = {
@@ -141,9 +152,8 @@ class _Sheet:
         ]
 
     def factor(self, key: str) -> int:
-        """Return how many units of the ledger one unit of the form is: memory is typed in GiB where it is whole GiB."""
-        is_memory = key.partition("{")[0] == "memory_mib"
-        return MIB_PER_GIB if is_memory and not (self._view.usage.limits.get(key) or 0) % MIB_PER_GIB else 1
+        """Return how many units of the ledger one unit of the form is."""
+        return factor(key, self._view.usage.limits.get(key))
 
     def page(self, form: Form, status: int) -> Response:
         """Draw it."""
@@ -156,16 +166,15 @@ class _Sheet:
             crumbs=crumbs,
             below=f"/quotas?root={self._account['id']}&depth=1" if self._view.kind == "organization" else "",
             room=self._room,
-            keys=[(key, self._unit(key)) for key in self.keys],
+            tried=self.tried,
+            shares=shares_of(self._desk, self._view),
+            keys=[(key, unit(key, self.factor(key))) for key in self.keys],
             may_set=self._view.may_set,
+            offered=key_choices(self._desk.words),
+            may_ask=self._desk.may(Action.REQUEST_MAKE) and not self._view.usage.is_closed,
+            has_history=self._desk.may(Action.QUOTA_READ, self._view.path),
             form=form,
         )
-
-    def _unit(self, key: str) -> str:
-        resource = key.partition("{")[0]
-        if resource == "memory_mib":
-            return " (GiB)" if self.factor(key) > 1 else " (MiB)"
-        return " (GiB)" if resource == "disk_gib" else ""
 
 
 def _start(desk: Desk, root: uuid.UUID | None) -> tuple[uuid.UUID | None, int]:
@@ -182,7 +191,7 @@ def _start(desk: Desk, root: uuid.UUID | None) -> tuple[uuid.UUID | None, int]:
     return (first.ancestors[0][0] if first.ancestors else first.account_id), max(view.usage.depth for view in own)
 
 
-def _row(view: AccountView, shallowest: int) -> TreeRow:
+def _row(desk: Desk, view: AccountView, shallowest: int) -> TreeRow:
     usage = view.usage
     shown = {bar.key: bar for bar in bars(usage.limits, usage.used, usage.reserved)}
     return TreeRow(
@@ -191,6 +200,7 @@ def _row(view: AccountView, shallowest: int) -> TreeRow:
         indent=min(usage.depth - shallowest, _MOST_INDENT),
         bars=[bar if (bar := shown.get(key)) and (bar.limit is not None or bar.taken) else None for key in _COLUMNS],
         ratios=[ratio_pct(usage.limits.get(key), usage.children_limit_sum.get(key)) for key in _COLUMNS],
+        notes=notes_of(desk, view),
     )
 
 

@@ -1,6 +1,7 @@
 """The request form: new, edited, previewed. The plan beside it asks the very rules that submitting asks."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,13 @@ from cloudmgr.domain.access import Action
 from cloudmgr.domain.errors import Conflict, Forbidden, Refusal
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
-from cloudmgr.domain.phases import EDITABLE_REQUESTS, RequestPhase
+from cloudmgr.domain.phases import EDITABLE_REQUESTS, RequestKind, RequestPhase
 from cloudmgr.http.errors import problem_of
 from cloudmgr.http.routes import page_router, rule
 from cloudmgr.http.validation import findings
 from cloudmgr.services import requests
 from cloudmgr.services.request_inputs import CreateRequest, DraftRequest
-from web import request_payload
+from web import quota_wishes, request_payload
 from web.desk import Desk, DeskDep, FormDep, command, go, refused_form, texts
 from web.forms import Form, row_indices
 from web.presenters import plans
@@ -38,6 +39,10 @@ class Sheet:
     address: str = "/requests/new"
     request_id: uuid.UUID | None = None
     returned: str = ""
+    may_wait: bool = True
+    """Whether it can be kept until quota is granted: a new request or a draft, not one that was returned."""
+    awaited: Sequence[tuple[str, str]] = ()
+    """Requests for quota under way that it could wait for."""
 
     def page(
         self, form: Form, status: int = 200, *, plan: Any = None, plan_problems: list[str] | None = None
@@ -61,6 +66,8 @@ class Sheet:
             choices=self.choices,
             plan=plan,
             plan_problems=plan_problems or [],
+            wish=quota_wishes.wish(self.desk.words, form.extra.get("next")) if self.may_wait else None,
+            awaited=self.awaited if form.code == "quota_exceeded" and self.may_wait else (),
         )
 
 
@@ -77,7 +84,7 @@ def new(desk: DeskDep) -> Response:
 def create(desk: DeskDep, sent: FormDep) -> Response:
     """Submit, keep as a draft, or change the number of groups."""
     access.require(desk.actor, Action.REQUEST_MAKE)
-    return _take(Sheet(desk, request_payload.choices(desk)), sent)
+    return _take(Sheet(desk, request_payload.choices(desk), awaited=quota_wishes.under_way(desk)), sent)
 
 
 @router.post("/requests/plan", openapi_extra=rule(Action.REQUEST_MAKE, transaction="read", remembers=False))
@@ -96,7 +103,9 @@ def plan(desk: DeskDep, sent: FormDep) -> Response:
 
 @router.get("/requests/{request_id}/edit", openapi_extra=rule(Action.REQUEST_MAKE))
 def edit(desk: DeskDep, request_id: uuid.UUID) -> Response:
-    """Show a draft or a returned request for correction."""
+    """Show a draft or a returned request for correction; one for quota has a form of its own."""
+    if requests.get_request(desk.session, desk.actor, request_id).request.kind == RequestKind.QUOTA_CHANGE:
+        return go(f"/requests/{request_id}/limits")
     sheet = _stored(desk, str(request_id))
     view = requests.get_request(desk.session, desk.actor, request_id)
     values = form_values(view.request.body)
@@ -120,8 +129,16 @@ def _stored(desk: Desk, request_id: str) -> Sheet:
         raise Forbidden(N_("Only the person who made a request can change, submit or withdraw it."))
     if RequestPhase(view.request.phase) not in EDITABLE_REQUESTS or view.request.kind != "create":
         raise Conflict(N_("This request can no longer be changed. Withdraw it or make a new one."))
-    returned = last_comment(view) if view.request.phase == RequestPhase.RETURNED else ""
-    return Sheet(desk, request_payload.choices(desk), f"/requests/{known}/edit", known, returned)
+    is_draft = view.request.phase == RequestPhase.DRAFT
+    return Sheet(
+        desk,
+        request_payload.choices(desk),
+        f"/requests/{known}/edit",
+        known,
+        returned="" if is_draft else last_comment(view),
+        may_wait=is_draft,
+        awaited=quota_wishes.under_way(desk) if is_draft else (),
+    )
 
 
 def _take(sheet: Sheet, sent: FormDep) -> Response:
@@ -141,6 +158,11 @@ def _take(sheet: Sheet, sent: FormDep) -> Response:
     except ValidationError as error:
         return desk.invalid(sheet.page, values, error, shown)
     desk.on_refusal(sheet.page, values, shown)
+    if action == "wait" and isinstance(wanted, CreateRequest) and sheet.may_wait:
+        kept = quota_wishes.keep_waiting(desk, wanted, values.get("after", ""))
+        if sheet.request_id is not None:
+            requests.withdraw(desk.session, desk.actor, sheet.request_id)  # what waits takes its place
+        return go(f"/requests/{kept.id}", done="waits" if kept.phase == RequestPhase.DRAFT else "submitted")
     if sheet.request_id is not None:
         requests.update_request(desk.session, desk.actor, sheet.request_id, wanted)
         if isinstance(wanted, CreateRequest):

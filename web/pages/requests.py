@@ -1,6 +1,8 @@
 """Requests: the list, one request with its progress, and what its maker may do with it."""
 
 import uuid
+from collections.abc import Mapping
+from datetime import datetime
 
 from fastapi import Request
 from starlette.responses import Response
@@ -9,18 +11,24 @@ from cloudmgr.domain.access import Action
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
-from cloudmgr.domain.phases import EDITABLE_REQUESTS, REQUEST_MOVES, RequestPhase
+from cloudmgr.domain.phases import EDITABLE_REQUESTS, REQUEST_MOVES, RequestKind, RequestPhase
 from cloudmgr.http.routes import page_router, rule
-from cloudmgr.services import approvals, requests, servers
-from cloudmgr.services.requests import RequestView
-from web.desk import Desk, DeskDep, go
+from cloudmgr.services import approvals, deadlines, remarks, request_changes, requests, servers
+from cloudmgr.services.request_clones import CLONABLE
+from cloudmgr.services.request_view import RequestView
+from cloudmgr.services.working_calendar import calendar_of
+from web.desk import Desk, DeskDep, FormView, go
 from web.forms import Form
 from web.lists import PAGE, cursor_of, filters_of, pages
+from web.presenters import office
 from web.presenters import requests as lines
 from web.presenters import servers as server_lines
+from web.presenters.deadlines import Due, due, shown_in_list
 
 router = page_router()
 
+_EDITABLE = frozenset({RequestKind.CREATE, RequestKind.QUOTA_CHANGE})
+"""Kinds with a form in which a draft or a returned one is corrected; others are made anew from the server's page."""
 _RETRIABLE = frozenset({RequestPhase.FAILED, RequestPhase.PARTLY_FULFILLED})
 
 
@@ -38,10 +46,11 @@ def show_list(request: Request, desk: DeskDep) -> Response:
         limit=PAGE,
         cursor=cursor_of(request),
     )
+    dues = deadlines.open_dues(desk.session, [row[0].id for row in rows])
     return desk.page(
         "pages/requests.html",
         form=Form(filters),
-        lines=[lines.line(row) for row in rows],
+        lines=[lines.line(row, due=_mark(desk, dues.get(row[0].id))) for row in rows],
         phases=[(phase, desk.words.label("request_phase", phase)) for phase in RequestPhase],
         filtered=bool(filters),
         may_request=desk.may(Action.REQUEST_MAKE),
@@ -95,12 +104,34 @@ def retry(desk: DeskDep, request_id: uuid.UUID) -> Response:
     return go(f"/requests/{request_id}", done="retried")
 
 
+@router.post(
+    "/requests/{request_id}/urge",
+    openapi_extra=rule(Action.REQUEST_MAKE, event=Event.REQUEST_URGE, object_type="request", remembers=False),
+)
+def urge(desk: DeskDep, request_id: uuid.UUID) -> Response:
+    """Urge a decision."""
+    _on_refusal(desk, request_id)
+    deadlines.urge(desk.session, desk.actor, request_id)
+    return go(f"/requests/{request_id}", done="urged")
+
+
 @router.get("/requests/{request_id}/handover", openapi_extra=rule(Action.REQUEST_READ))
 def show_handover(desk: DeskDep, request_id: uuid.UUID) -> Response:
     """Show the delivery sheet, made to be printed."""
     handover = servers.handover(desk.session, desk.actor, request_id)
     may_read = desk.may(Action.PERSONAL_READ, handover.organization.path)
     return desk.page("pages/handover.html", sheet=server_lines.sheet(desk.words, handover, may_read_personal=may_read))
+
+
+def _mark(desk: Desk, due_at: datetime | None) -> Due | None:
+    return shown_in_list(due(desk.words, calendar_of(desk.session), due_at))
+
+
+def refused_there(desk: Desk, request_id: uuid.UUID, values: Mapping[str, str]) -> FormView:
+    """Have a refusal shown on the request's own page with what was typed; returns what draws it."""
+    draw = _prepared(desk, requests.get_request(desk.session, desk.actor, request_id))
+    desk.on_refusal(draw, values, values)
+    return draw
 
 
 def _on_refusal(desk: Desk, request_id: uuid.UUID) -> None:
@@ -121,6 +152,7 @@ class _prepared:  # noqa: N801 - a function with what it was prepared with
         self._view = _arranged(desk, view)
         self._may = _may(desk, view)
         self._events = [lines.event_line(desk.words, event) for event in view.events]
+        self._room = _room(desk, view)
 
     def __call__(self, form: Form, status: int) -> Response:
         return self._desk.page(
@@ -129,6 +161,7 @@ class _prepared:  # noqa: N801 - a function with what it was prepared with
             view=self._view,
             may=self._may,
             form=form,
+            room=self._room,
             events=self._events,
             last_event=max((event.id for event in self._events), default=0),
             is_live=lines.is_live(self._view.phase),
@@ -136,7 +169,24 @@ class _prepared:  # noqa: N801 - a function with what it was prepared with
 
 
 def _arranged(desk: Desk, view: RequestView) -> lines.RequestPage:
-    return lines.page(desk.words, view, may_read_personal=desk.may(Action.PERSONAL_READ, view.organization.path))
+    return lines.page(
+        desk.words,
+        view,
+        may_read_personal=desk.may(Action.PERSONAL_READ, view.organization.path),
+        calendar=calendar_of(desk.session),
+    )
+
+
+def _room(desk: Desk, view: RequestView) -> office.Room:
+    change = request_changes.proposed(desk.session, view.request)
+    return office.Room(
+        comments=[office.comment_line(row) for row in remarks.list_comments(desk.session, desk.actor, view.request.id)],
+        files=[office.file_line(row) for row in remarks.list_attachments(desk.session, desk.actor, view.request.id)],
+        feedback=remarks.read_feedback(desk.session, desk.actor, view.request.id),
+        change=office.ChangeBox(change.id, change.comment, office.diff_rows(desk.words, change.before, change.after))
+        if change
+        else None,
+    )
 
 
 def _may(desk: Desk, view: RequestView) -> dict[str, bool]:
@@ -144,15 +194,17 @@ def _may(desk: Desk, view: RequestView) -> dict[str, bool]:
     phase = RequestPhase(view.request.phase)
     own = view.request.requester_id == desk.actor.user_id and desk.may(Action.REQUEST_MAKE, view.organization.path)
     power = desk.may(Action.SERVER_POWER, view.organization.path)
-    queue = (
-        approvals.list_decidable(desk.session, desk.actor)
-        if desk.may(Action.REQUEST_DECIDE, view.organization.path)
-        else []
-    )
+    queue = approvals.list_decidable(desk.session, desk.actor) if any(s.state == "open" for s in view.stages) else []
     return {
-        "edit": own and phase in EDITABLE_REQUESTS and view.request.kind == "create",
+        "edit": own and phase in EDITABLE_REQUESTS and view.request.kind in _EDITABLE,
         "submit": own and phase is RequestPhase.DRAFT,
         "withdraw": own and RequestPhase.WITHDRAWN in REQUEST_MOVES[phase],
+        "urge": own and any(stage.state == "open" for stage in view.stages),
         "retry": phase in _RETRIABLE and (power or desk.may(Action.REQUEST_MAKE, view.organization.path)),
+        "clone": desk.may(Action.REQUEST_MAKE, view.organization.path) and view.request.kind in CLONABLE,
         "decide": any(row[0].id == view.request.id for row in queue),
+        "answer": own,
+        "note": (note := remarks.sees_internal(desk.session, desk.actor, view.request, view.organization)),
+        "remark": own or note or desk.may(Action.REQUEST_MAKE, view.organization.path),
+        "feedback": own and phase in (RequestPhase.FULFILLED, RequestPhase.PARTLY_FULFILLED),
     }

@@ -23,6 +23,7 @@ from cloudmgr.services.servers import ServerRow
 from web.desk import Desk, DeskDep, FormDep, command, go, texts
 from web.forms import Form
 from web.lists import PAGE, cursor_of, filters_of, pages
+from web.pages import server_changes
 from web.pages import volumes as disks
 from web.presenters import findings as finding_lines
 from web.presenters import servers as lines
@@ -107,10 +108,11 @@ def act(desk: DeskDep, server_id: uuid.UUID, sent: FormDep) -> Response:
 
 
 @router.get("/servers/{server_id}/retire", openapi_extra=rule(Action.REQUEST_MAKE))
-def show_retire(desk: DeskDep, server_id: uuid.UUID) -> Response:
-    """Show the form that asks for a server's end."""
+def show_retire(request: Request, desk: DeskDep, server_id: uuid.UUID) -> Response:
+    """Show the form that asks for a server's end, with others that were chosen."""
     access.require(desk.actor, Action.REQUEST_MAKE)
-    return _Retirement(desk, server_id, frozenset()).page(Form(), 200)
+    also = frozenset(request.query_params.getlist("also"))
+    return _Retirement(desk, server_id, also).page(Form(), 200)
 
 
 @router.post(
@@ -159,6 +161,7 @@ class _Sheet:
             and server.retire_request_id is None
             and server.source != ServerSource.MANUAL
         )
+        self._changes = server_changes.offered(desk, row)
         self._shown = _of_server(desk, row)
 
     def page(self, form: Form, status: int) -> Response:
@@ -169,6 +172,7 @@ class _Sheet:
             server=self._server,
             actions=self._actions,
             may_retire=self._may_retire,
+            changes=self._changes,
             form=form,
             **self._shown,
         )

@@ -48,6 +48,7 @@ class PlanPanel:
     entries: list[EntryLine]
     warnings: list[str]
     refusals: list[str]
+    offers: list[str]
 
 
 def panel(words: Words, plan: Plan) -> PlanPanel:
@@ -68,9 +69,10 @@ def panel(words: Words, plan: Plan) -> PlanPanel:
             )
             for level in levels
         ],
-        entries=[_entry(words, entry, shows_room=plan.shows_capacity) for entry in plan.entries],
+        entries=[entry_line(words, entry, shows_room=plan.shows_capacity) for entry in plan.entries],
         warnings=[words.told(warning) for warning in plan.warnings],
         refusals=[words.told(refusal["message"]) for refusal in plan.refusals],
+        offers=[words.told(offer.message) for offer in plan.offers],
     )
 
 
@@ -80,7 +82,8 @@ def sorted_bars(bars: Sequence[Bar]) -> list[Bar]:
     return [by_key[key] for key in in_order(by_key)]
 
 
-def _entry(words: Words, entry: EntryPlan, *, shows_room: bool) -> EntryLine:
+def entry_line(words: Words, entry: EntryPlan, *, shows_room: bool) -> EntryLine:
+    """Arrange how the pools answer to one group of servers."""
     lines = [(verdict, _pool(words, verdict, shows_room=shows_room)) for verdict in entry.verdicts]
     return EntryLine(
         name=entry.name,

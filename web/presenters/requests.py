@@ -7,11 +7,15 @@ from datetime import date, datetime
 from typing import Any
 
 from cloudmgr.domain.messages import N_
-from cloudmgr.domain.phases import RequestPhase, ServerPhase
+from cloudmgr.domain.phases import RequestKind, RequestPhase, ServerPhase
+from cloudmgr.domain.working_days import WorkingCalendar
 from cloudmgr.models import RequestEvent
-from cloudmgr.services.requests import RequestRow, RequestView
+from cloudmgr.services.request_view import RequestView
+from cloudmgr.services.requests import RequestRow
 from web import port_lines
+from web.presenters import deadlines
 from web.presenters import words as phrases
+from web.presenters.deadlines import Due
 from web.rendering import Words
 
 MOVING = frozenset({RequestPhase.IN_REVIEW, RequestPhase.APPROVED, RequestPhase.FULFILLING})
@@ -34,6 +38,9 @@ class RequestLine:
     purpose: str
     submitted_at: datetime | None
     address: str
+    is_emergency: bool
+    due: Due | None
+    """When the stage that waits is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ class StageLine:
     who: str
     comment: str
     at: datetime | None
+    due: Due | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +124,16 @@ class RequestPage:
     wanted: list[WantedLine]
     changes: list[str]
     """What is changed of things that stand, a line each."""
+    standing: list[tuple[str, str, str]]
+    """What is special about it now: sentence, tone, address."""
+
+    @property
+    def names_servers(self) -> bool:
+        """Whether it is about servers at all; a request for quota is not."""
+        return self.kind != RequestKind.QUOTA_CHANGE
 
 
-def line(row: RequestRow, *, address: str | None = None) -> RequestLine:
+def line(row: RequestRow, *, address: str | None = None, due: Due | None = None) -> RequestLine:
     """Arrange one row of a list."""
     request, project, organization, requester = row
     return RequestLine(
@@ -127,12 +142,14 @@ def line(row: RequestRow, *, address: str | None = None) -> RequestLine:
         untitled=untitled(request.phase),
         kind=request.kind,
         phase=request.phase,
-        project=project.name,
+        project=project.name if project else "",
         organization=organization.name,
         requester=requester.display_name,
         purpose=_short(request.purpose),
         submitted_at=request.submitted_at,
         address=address or f"/requests/{request.id}",
+        is_emergency=request.is_emergency,
+        due=due,
     )
 
 
@@ -145,7 +162,9 @@ def _no_number(phase: str) -> str:
     return N_("None: it was never submitted") if phase == RequestPhase.WITHDRAWN else N_("Given when submitted")
 
 
-def page(words: Words, view: RequestView, *, may_read_personal: bool) -> RequestPage:
+def page(
+    words: Words, view: RequestView, *, may_read_personal: bool, calendar: WorkingCalendar | None = None
+) -> RequestPage:
     """Arrange one request."""
     request = view.request
     body = request.body
@@ -171,8 +190,8 @@ def page(words: Words, view: RequestView, *, may_read_personal: bool) -> Request
         kind=request.kind,
         phase=request.phase,
         purpose=request.purpose,
-        project=view.project.name,
-        mlps_level=view.project.mlps_level,
+        project=view.project.name if view.project else "",
+        mlps_level=view.project.mlps_level if view.project else "",
         organization=view.organization.name,
         requester=view.requester.display_name,
         env=request.env,
@@ -185,10 +204,11 @@ def page(words: Words, view: RequestView, *, may_read_personal: bool) -> Request
         rehearses=any(server.rehearsed for server in servers),
         has_handover=request.kind == "create"
         and any(server.phase in (ServerPhase.ACTIVE, ServerPhase.SUSPENDED) for server in servers),
-        stages=_stages(words, view),
+        stages=_stages(words, view, calendar),
         servers=servers,
         wanted=[] if servers or request.kind != "create" else _wanted(body.get("servers") or []),
         changes=[words.told(each) for each in view.changes],
+        standing=deadlines.standing(words, view),
     )
 
 
@@ -220,11 +240,12 @@ def is_live(phase: str) -> bool:
 def form_values(body: Mapping[str, Any]) -> dict[str, str]:
     """Return a stored request as the fields of its form."""
     values: dict[str, str] = {}
-    for name in ("project", "purpose", "env", "network_zone", "lease_end", "lease_reason"):
+    for name in ("project", "purpose", "env", "network_zone", "lease_end", "lease_reason", "emergency_reason"):
         if body.get(name) is not None:
             values[name] = str(body[name])
-    if body.get("lease_long_term"):
-        values["lease_long_term"] = "1"
+    for name in ("lease_long_term", "emergency"):
+        if body.get(name):
+            values[name] = "1"
     owner = body.get("owner") or {}
     values |= {f"owner.{name}": str(owner[name]) for name in ("name", "phone") if owner.get(name)}
     values["ssh_keys"] = "\n".join(str(key) for key in body.get("ssh_keys") or [])
@@ -243,7 +264,7 @@ def _network(entry: Mapping[str, Any]) -> dict[str, str]:
     return {**texts, "ports": port_lines.written(ports if isinstance(ports, list) else [])}
 
 
-def _stages(words: Words, view: RequestView) -> list[StageLine]:
+def _stages(words: Words, view: RequestView, calendar: WorkingCalendar | None) -> list[StageLine]:
     decided = {approval.stage_id: (approval, person) for approval, person in view.approvals}
     lines = []
     for stage in view.stages:
@@ -257,6 +278,7 @@ def _stages(words: Words, view: RequestView) -> list[StageLine]:
                 who=person.display_name if person else words.label("role", stage.role),
                 comment=approval.comment if approval else "",
                 at=stage.closed_at,
+                due=deadlines.due(words, calendar, stage.due_at) if calendar and stage.state == "open" else None,
             )
         )
     return lines

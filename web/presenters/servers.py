@@ -65,6 +65,7 @@ class ServerPage:
     network_zone: str
     resource_no: str | None
     lease: str
+    frozen: str
     flavor: str
     disk: str
     image: str
@@ -182,6 +183,7 @@ def page(
         network_zone=server.network_zone,
         resource_no=server.resource_no,
         lease=phrases.lease(words, server.lease_end, long_term=server.lease_long_term),
+        frozen=_frozen(words, server),
         flavor=_size(server, flavor),
         disk=disk,
         image=_system(server, image),
@@ -263,3 +265,10 @@ def _processor(words: Words, family: str, model: str) -> str:
     if family == "unknown":
         return ""
     return f"{words.label('cpu_family', family)} {model if model != 'unknown' else ''}".strip()
+
+
+def _frozen(words: Words, server: Server) -> str:
+    """Return since when a server is frozen and why, empty while it is not."""
+    if server.frozen_by is None or server.frozen_at is None:
+        return ""
+    return f"{words.label('frozen_by', server.frozen_by)} {formats.moment(server.frozen_at)}"

@@ -1,24 +1,31 @@
 """申请: new servers for a project."""
 
+import functools
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session
+from sqlmodel import Session, SQLModel
 
 import quotas
-from cloudmgr.domain import placement
+from cloudmgr.domain import leases, placement
 from cloudmgr.domain.access import Action, Actor
-from cloudmgr.domain.errors import NoFittingPool
+from cloudmgr.domain.approval import Facts
+from cloudmgr.domain.errors import NoFittingPool, Refusal
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase, Spread
-from cloudmgr.models import Organization, ResourceRequest, Server
-from cloudmgr.services import addresses, openings, resolution
+from cloudmgr.models import Organization, Project, ResourceRequest, Server
+from cloudmgr.services import addresses, create_rules, emergencies, openings, quota_offers, resolution
 from cloudmgr.services.policy import policy_of, worker_of
 from cloudmgr.services.request_inputs import CreateRequest
 from cloudmgr.services.request_kinds.base import (
     EntryPlan,
     Kind,
     Plan,
+    Told,
+    loan_refusals,
     project_of,
     quota_refusals,
     reservation_id,
@@ -28,9 +35,10 @@ from cloudmgr.services.request_kinds.base import (
 from cloudmgr.services.resolution import PlannedServer, ResolvedCreate
 from cloudmgr.services.server_parts import amounts_of, part_of
 from cloudmgr.store import addresses as address_store
+from cloudmgr.store import inserts, requests, servers
 from cloudmgr.store import openings as opening_store
 from cloudmgr.store import placement as zones
-from cloudmgr.store import requests, servers
+from cloudmgr.store.recent import recent
 
 
 class CreateKind(Kind[CreateRequest, ResolvedCreate]):
@@ -38,6 +46,7 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
 
     name = "create"
     counted = "servers"
+    writes_together = True
 
     def resolve(self, session: Session, actor: Actor, command: CreateRequest) -> ResolvedCreate:
         return resolution.resolve_create(session, actor, command)
@@ -46,7 +55,7 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
         resolved = self.resolve(session, actor, command)
         parts = [server.part(command.env.value) for server in resolved.servers]
         quota = quotas.preview(session, account_id=resolved.project.account_id, parts=parts)
-        entries = [_plan_entry(session, command, resolved, index) for index in range(len(command.servers))]
+        entries = list(_plan_entries(session, command, resolved))
         return Plan(
             kind="create",
             totals=summed(*(dict(part.amounts) for part in parts)),
@@ -55,7 +64,9 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
             warnings=[*resolved.warnings, *(hint for entry in entries if (hint := _scarce(entry)) is not None)],
             refusals=[
                 *quota_refusals(quota),
+                *loan_refusals(session, resolved.project, parts, command.lease_end),
                 *_unfit_entries(entries),
+                *(emergencies.refusals(session, resolved.organization, parts) if command.emergency else ()),
                 *(
                     refusal
                     for server in resolved.servers
@@ -63,14 +74,16 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
                 ),
             ],
             shows_capacity=actor.may(Action.CAPACITY_READ, resolved.organization.path),
+            offers=quota_offers.offers(session, actor, command, resolved, quota),
         )
 
-    def hold(
+    def prepare(
         self, session: Session, request: ResourceRequest, command: CreateRequest, resolved: ResolvedCreate
     ) -> None:
-        for index in range(len(command.servers)):
-            for refusal in _unfit_entries([_plan_entry(session, command, resolved, index)]):
-                raise NoFittingPool(refusal["message"].template, field=f"servers[{index}]", **refusal["message"].params)
+        if _unfit_entries(list(_plan_entries(session, command, resolved, remembered=True))):
+            for refusal in _unfit_entries(list(_plan_entries(session, command, resolved))):
+                raise NoFittingPool(refusal["message"].template, field=refusal["field"], **refusal["message"].params)
+        create_rules.require_attachments(session, request)
         request.env = command.env.value
         request.network_zone = command.network_zone
         request.lease_end = command.lease_end
@@ -78,27 +91,80 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
         request.lease_reason = command.lease_reason
         request.owner_name, request.owner_phone = resolved.owner_name, resolved.owner_phone
         request.ssh_keys = resolved.ssh_keys
+
+    def hold(
+        self, session: Session, request: ResourceRequest, command: CreateRequest, resolved: ResolvedCreate
+    ) -> None:
         quotas.reserve(
             session,
             reservation_id=reservation_id(request),
             account_id=resolved.project.account_id,
             parts=[server.part(command.env.value) for server in resolved.servers],
             reason=request.number or "",
+            until=leases.ends_at(command.lease_end),
         )
 
     def write(self, session: Session, request: ResourceRequest, resolved: ResolvedCreate) -> int:
-        rows = [_row(request, planned) for planned in resolved.servers]
-        try:
-            with session.begin_nested():
-                requests.add(session, *rows)
-        except IntegrityError as error:
-            taken = servers.taken_names(session, request.project_id, [row.name for row in rows])
-            raise resolution.name_taken(taken or [rows[0].name]) from error
+        rows = [_row(request, resolved.project, planned) for planned in resolved.servers]
+        requests.add(session, *rows)
+        if any(row.wanted_addresses for row in rows) or any(planned.ports for planned in resolved.servers):
+            inserts.flush(session)  # addresses and openings belong to rows that are there
         places = [server.at for server in resolved.servers]
         addresses.reserve(session, zip(rows, places, strict=True), purpose=request.number or "")
         for row, planned in zip(rows, resolved.servers, strict=True):
-            openings.add(session, request, row, planned.ports)
+            if planned.ports:
+                openings.add(session, request, row, planned.ports)
         return len(rows)
+
+    def refused(self, error: IntegrityError, resolved: ResolvedCreate) -> Refusal | None:
+        """Of two requests for a name at once the index lets one pass; PostgreSQL's words say which name it was."""
+        told = str(error.orig)
+        if "servers" not in told or "name" not in told:
+            return None
+        names = [server.name for server in resolved.servers]
+        return resolution.name_taken([name for name in names if f" {name})" in told] or names)
+
+    def facts(
+        self,
+        session: Session,  # noqa: ARG002 - the servers have no rows yet
+        request: ResourceRequest,
+        command: CreateRequest,  # noqa: ARG002
+        resolved: ResolvedCreate,
+    ) -> Facts:
+        return replace(
+            self.facts_of(request, resolved, summed(*(server.amounts for server in resolved.servers))),
+            archs=frozenset(server.arch for server in resolved.servers),
+            network_zones=frozenset(server.network_zone for server in resolved.servers),
+        )
+
+    def submitted(
+        self,
+        session: Session,
+        actor: Actor,
+        request: ResourceRequest,
+        command: CreateRequest,
+        resolved: ResolvedCreate,
+    ) -> None:
+        """Begin an emergency order: its approval follows."""
+        if request.is_emergency:
+            parts = [server.part(command.env.value) for server in resolved.servers]
+            emergencies.begin(
+                session, actor, request, resolved.organization, reason=command.emergency_reason, parts=parts
+            )
+            self.approved(session, actor, request, resolved.organization)
+
+    def new(
+        self, session: Session, request: ResourceRequest, resolved: ResolvedCreate, written: Sequence[SQLModel]
+    ) -> Told:
+        sizes = {planned.id: planned for planned in resolved.servers}
+        made = sorted((row for row in written if isinstance(row, Server)), key=lambda row: row.name)
+        rows: list[servers.ServerRow] = [
+            (row, resolved.project, resolved.organization, sizes[row.id].flavor, sizes[row.id].image, None, None)
+            for row in made
+        ]
+        has_ports = any(planned.ports for planned in resolved.servers)
+        changes = self.changes(session, request) if has_ports else create_rules.told(request.body)
+        return Told(rows, summed(*map(amounts_of, made)), changes)
 
     def give_up(self, session: Session, request: ResourceRequest) -> None:
         quotas.void(session, reservation_id=reservation_id(request))
@@ -144,7 +210,8 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
         return bool(failed)
 
     def changes(self, session: Session, request: ResourceRequest) -> list[Message]:
-        return [openings.told(session, row, opens=True) for row in opening_store.of_request(session, request.id)]
+        ports = [openings.told(session, row, opens=True) for row in opening_store.of_request(session, request.id)]
+        return [*create_rules.told(request.body), *ports]
 
     def servers(self, session: Session, request: ResourceRequest) -> list[servers.ServerRow]:
         return servers.of_request(session, request)
@@ -153,10 +220,10 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
         return summed(*(amounts_of(server) for server in servers.plain_of_request(session, request)))
 
 
-def _row(request: ResourceRequest, planned: PlannedServer) -> Server:
+def _row(request: ResourceRequest, project: Project, planned: PlannedServer) -> Server:
     return Server(
         id=planned.id,
-        project_id=request.project_id,
+        project_id=project.id,
         organization_id=request.organization_id,
         request_id=request.id,
         reservation_id=reservation_id(request),
@@ -184,14 +251,37 @@ def _row(request: ResourceRequest, planned: PlannedServer) -> Server:
     )
 
 
-def _plan_entry(session: Session, command: CreateRequest, resolved: ResolvedCreate, index: int) -> EntryPlan:
+def _plan_entries(
+    session: Session, command: CreateRequest, resolved: ResolvedCreate, *, remembered: bool = False
+) -> Iterator[EntryPlan]:
+    """Yield how the zones answer each line; what is known of the zones is read once for all lines of an image.
+
+    `remembered`: as the zones were up to a second ago.
+    """
+    interval = worker_of(session).health_interval_s
+
+    @functools.cache
+    def facts(image_id: uuid.UUID) -> list[placement.ZoneFacts]:
+        def read() -> list[placement.ZoneFacts]:
+            return zones.zone_facts(session, image_id=image_id, health_interval_s=interval)
+
+        return recent(session, ("zones", image_id), read) if remembered else read()
+
+    for index in range(len(command.servers)):
+        yield _plan_entry(session, command, resolved, index, facts)
+
+
+def _plan_entry(
+    session: Session,
+    command: CreateRequest,
+    resolved: ResolvedCreate,
+    index: int,
+    facts: Callable[[uuid.UUID], list[placement.ZoneFacts]],
+) -> EntryPlan:
     entry = command.servers[index]
     planned = next(server for server in resolved.servers if server.entry == index)
     wanted = wanted_of(planned, resolved.organization.path, prefer_xinchuang=policy_of(session).prefer_xinchuang)
-    verdicts = placement.judge(
-        wanted,
-        zones.zone_facts(session, image_id=planned.image.id, health_interval_s=worker_of(session).health_interval_s),
-    )
+    verdicts = placement.judge(wanted, facts(planned.image.id))
     fits = 0
     for verdict in verdicts:
         if verdict.is_candidate:

@@ -1,0 +1,268 @@
+"""What is said of requests: proposed changes, comments, attachments, feedback."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, Request, Response, status
+from pydantic import Field
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from cloudmgr.api.request_shapes import RequestShape, request_shape
+from cloudmgr.api.shapes import At, Shape
+from cloudmgr.domain.access import Action
+from cloudmgr.domain.errors import InvalidInput, NotFound
+from cloudmgr.domain.events import Event
+from cloudmgr.domain.messages import N_
+from cloudmgr.http.context import language_of
+from cloudmgr.http.deps import ActorDep, SessionDep
+from cloudmgr.http.errors import STATUS
+from cloudmgr.http.files import saved_file
+from cloudmgr.http.routes import api_router, rule
+from cloudmgr.i18n import translator
+from cloudmgr.models import RequestChange, RequestFeedback
+from cloudmgr.services import remarks, request_changes, requests
+from cloudmgr.services.remarks import AttachmentRow, CommentRow, GiveFeedback, WriteComment
+from cloudmgr.services.request_changes import AnswerChange, ProposeChange
+
+router = api_router("/requests/{request_id}", "requests")
+
+
+class DiffShape(Shape):
+    """One value that differs between what was asked for and what is proposed."""
+
+    field: str = Field(examples=["servers[0].count"])
+    before: Any = Field(examples=[4])
+    after: Any = Field(examples=[2])
+
+
+class ChangeShape(Shape):
+    """What an approver would approve instead. `state`: proposed, confirmed, declined or dropped."""
+
+    id: UUID
+    state: str = Field(examples=["proposed"])
+    comment: str
+    answer: str
+    created_at: At
+    answered_at: At | None
+    diff: list[DiffShape]
+
+
+class CommentShape(Shape):
+    """One comment; `internal` ones are shown to those who decide only."""
+
+    id: UUID
+    text: str
+    internal: bool
+    author: str = Field(examples=["frq-wangfang"])
+    author_name: str = Field(examples=["王芳"])
+    created_at: At
+
+
+class AttachmentShape(Shape):
+    """One attached file."""
+
+    id: UUID
+    name: str = Field(examples=["立项批复.pdf"])
+    media_type: str = Field(examples=["application/pdf"])
+    size_bytes: int
+    sha256: str
+    author: str
+    created_at: At
+
+
+class FeedbackShape(Shape):
+    """How the delivery was."""
+
+    score: int = Field(examples=[5])
+    comment: str
+    created_at: At
+
+
+class Comments(Shape):
+    """Oldest first; a request has 500 at most."""
+
+    items: list[CommentShape]
+
+
+class Attachments(Shape):
+    """Oldest first; a request has 20 at most."""
+
+    items: list[AttachmentShape]
+
+
+def change_shape(change: RequestChange) -> ChangeShape:
+    """Tell a proposed change with what differs."""
+    return ChangeShape(
+        id=change.id,
+        state=change.state,
+        comment=change.comment,
+        answer=change.answer,
+        created_at=change.created_at,
+        answered_at=change.answered_at,
+        diff=[DiffShape.model_validate(line) for line in request_changes.diff(change.before, change.after)],
+    )
+
+
+@router.post(
+    "/changes",
+    status_code=status.HTTP_201_CREATED,
+    response_model=ChangeShape,
+    openapi_extra=rule(Action.REQUEST_DECIDE, event=Event.REQUEST_CHANGE, object_type="request"),
+)
+def propose_change(request_id: UUID, command: ProposeChange, actor: ActorDep, session: SessionDep) -> ChangeShape:
+    """Approve on condition: the whole body as it shall be. It counts as your decision once the requester confirms it."""
+    return change_shape(request_changes.propose(session, actor, request_id, command))
+
+
+@router.post(
+    "/changes/{change_id}/answer",
+    response_model=RequestShape,
+    openapi_extra=rule(Action.REQUEST_MAKE, event=Event.REQUEST_CONFIRM, object_type="request"),
+)
+def answer_change(
+    request_id: UUID, change_id: UUID, command: AnswerChange, actor: ActorDep, session: SessionDep, http: Request
+) -> dict[str, Any]:
+    """Confirm or decline a change proposed to your own request. Confirmed, its quota is held anew in the same transaction."""
+    request_changes.answer(session, actor, request_id, change_id, command)
+    view = requests.get_request(session, actor, request_id)
+    return request_shape(view, actor, translator(language_of(http)))
+
+
+@router.get("/comments", response_model=Comments, openapi_extra=rule(Action.REQUEST_READ, object_type="request"))
+def list_comments(request_id: UUID, actor: ActorDep, session: SessionDep) -> Comments:
+    """List the comments on a request; internal notes are shown to those who decide, never to the requester."""
+    return Comments(items=[_comment(row) for row in remarks.list_comments(session, actor, request_id)])
+
+
+@router.post(
+    "/comments",
+    status_code=status.HTTP_201_CREATED,
+    response_model=CommentShape,
+    openapi_extra=rule(Action.REQUEST_READ, event=Event.REQUEST_COMMENT, object_type="request"),
+)
+def write_comment(request_id: UUID, command: WriteComment, actor: ActorDep, session: SessionDep) -> CommentShape:
+    """Comment on a request, or write an internal note."""
+    return _comment(remarks.comment(session, actor, request_id, command))
+
+
+def _comment(row: CommentRow) -> CommentShape:
+    comment, author = row
+    return CommentShape(
+        id=comment.id,
+        text=comment.text,
+        internal=comment.is_internal,
+        author=author.username,
+        author_name=author.display_name,
+        created_at=comment.created_at,
+    )
+
+
+class Upload(Shape):
+    """A file that was sent."""
+
+    name: str
+    content: bytes
+
+
+async def _upload(http: Request) -> Upload:
+    """Read the part called `file`. The form was read already, for the page's token in it, and is kept."""
+    if http.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+        raise HTTPException(STATUS["unsupported_media_type"])
+    form = await http.form(max_files=1, max_fields=5)
+    file = form.get("file")
+    found = Upload(name=file.filename or "", content=await file.read()) if isinstance(file, UploadFile) else None
+    await form.close()
+    if found is None:
+        raise InvalidInput(N_("The form has no part called file."), field="file")
+    return found
+
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
+
+
+@router.get("/attachments", response_model=Attachments, openapi_extra=rule(Action.REQUEST_READ, object_type="request"))
+def list_attachments(request_id: UUID, actor: ActorDep, session: SessionDep) -> Attachments:
+    """List the files attached to a request."""
+    return Attachments(items=[_attachment(row) for row in remarks.list_attachments(session, actor, request_id)])
+
+
+@router.post(
+    "/attachments",
+    status_code=status.HTTP_201_CREATED,
+    response_model=AttachmentShape,
+    openapi_extra=rule(Action.REQUEST_READ, event=Event.REQUEST_ATTACH, object_type="request") | _FORM,
+)
+def attach_file(
+    request_id: UUID, actor: ActorDep, session: SessionDep, upload: Annotated[Upload, Depends(_upload)]
+) -> AttachmentShape:
+    """Attach a file: PDF, OFD, DOCX or XLSX without macros, PNG, JPEG or plain text, of 900 KiB at most."""
+    return _attachment(remarks.attach(session, actor, request_id, upload.name, upload.content))
+
+
+def _attachment(row: AttachmentRow) -> AttachmentShape:
+    attachment, author = row
+    return AttachmentShape(
+        id=attachment.id,
+        name=attachment.name,
+        media_type=attachment.media_type,
+        size_bytes=attachment.size_bytes,
+        sha256=attachment.sha256,
+        author=author.username,
+        created_at=attachment.created_at,
+    )
+
+
+@router.get(
+    "/attachments/{attachment_id}",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+    openapi_extra=rule(Action.REQUEST_READ, object_type="request"),
+)
+def download_file(request_id: UUID, attachment_id: UUID, actor: ActorDep, session: SessionDep) -> Response:
+    """Download an attached file; no browser shows it in place."""
+    file = remarks.download(session, actor, request_id, attachment_id)
+    return saved_file(file.name, file.media_type, file.content)
+
+
+@router.delete(
+    "/attachments/{attachment_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    openapi_extra=rule(Action.REQUEST_READ, event=Event.REQUEST_DETACH, object_type="request"),
+)
+def remove_file(request_id: UUID, attachment_id: UUID, actor: ActorDep, session: SessionDep) -> None:
+    """Remove a file you attached to a draft or a returned request."""
+    remarks.detach(session, actor, request_id, attachment_id)
+
+
+@router.get("/feedback", response_model=FeedbackShape, openapi_extra=rule(Action.REQUEST_READ, object_type="request"))
+def read_feedback(request_id: UUID, actor: ActorDep, session: SessionDep) -> RequestFeedback:
+    """Tell what the requester said of the delivery; 404 while nothing was said."""
+    found = remarks.read_feedback(session, actor, request_id)
+    if found is None:
+        raise NotFound(N_("No feedback was given yet."))
+    return found
+
+
+@router.post(
+    "/feedback",
+    status_code=status.HTTP_201_CREATED,
+    response_model=FeedbackShape,
+    openapi_extra=rule(Action.REQUEST_MAKE, event=Event.REQUEST_FEEDBACK, object_type="request"),
+)
+def give_feedback(request_id: UUID, command: GiveFeedback, actor: ActorDep, session: SessionDep) -> RequestFeedback:
+    """Say once how the delivery of your own request was: 1 (bad) to 5 (good)."""
+    return remarks.give_feedback(session, actor, request_id, command)

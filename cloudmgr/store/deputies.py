@@ -1,0 +1,41 @@
+"""Reading and writing who decides for people who are away."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import date
+
+import sqlalchemy as sa
+from sqlmodel import Session, col
+
+from cloudmgr.models import Deputy, Organization, User
+
+DeputyRow = tuple[Deputy, User, User]
+"""The row, who is away, and who decides instead."""
+
+
+def listed(session: Session, *, paths: Sequence[str], person_id: uuid.UUID | None, since: date) -> list[DeputyRow]:
+    """Return what has not ended before a day, of people in the subtrees at `paths` and of one person, first to begin first."""
+    absent, deputy = sa.orm.aliased(User), sa.orm.aliased(User)
+    mine = [col(Deputy.absent_id) == person_id, col(Deputy.deputy_id) == person_id] if person_id else []
+    rows = session.execute(
+        sa.select(Deputy, absent, deputy)
+        .join(absent, col(Deputy.absent_id) == col(absent.id))
+        .join(deputy, col(Deputy.deputy_id) == col(deputy.id))
+        .join(Organization, col(Organization.id) == col(absent.organization_id))
+        .where(
+            col(Deputy.ended_at).is_(None),
+            col(Deputy.valid_until) >= since,
+            sa.or_(*mine, *(col(Organization.path).startswith(path, autoescape=True) for path in paths), sa.false()),
+        )
+        .order_by(col(Deputy.valid_from), col(Deputy.id))
+        .limit(500)
+    ).all()
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def count_standing(session: Session, absent_id: uuid.UUID, since: date) -> int:
+    """Return how many deputyships of a person have not ended before a day."""
+    query = sa.select(sa.func.count()).where(
+        col(Deputy.absent_id) == absent_id, col(Deputy.ended_at).is_(None), col(Deputy.valid_until) >= since
+    )
+    return int(session.execute(query).scalar_one())

@@ -1,0 +1,226 @@
+"""Admission in one round trip: lock, check, charge and write down, where nothing but plain limits can stand in the way.
+
+What a charge touches follows from the tree's structure, which is remembered and held against the tree's generation under
+its lock; what there is room for is decided by the database, on balances read after the lock was had. Decides only in favour:
+whatever else comes of it (structure changed, no room, a guarantee or a loan in the way, the id known already) is left to the
+exact way of `quotas.reservations`, which explains. Writes all of a reservation or nothing.
+"""
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Session
+
+from cloudmgr.domain import clock
+from cloudmgr.domain.ids import new_id
+from quotas import quick_postgresql, quick_sqlite
+from quotas.accounts import ACCOUNTS
+from quotas.admission import Level, charged
+from quotas.books import read_levels
+from quotas.parts import Part
+
+_MOST_REMEMBERED = 4096
+"""Accounts whose chain one process remembers for one database."""
+_MOST_SHAPES = 64
+"""Kinds of parts it remembers for each."""
+
+
+@dataclass(slots=True)
+class Chain:
+    """What charges to one account depend on and do not change themselves. True as long as the tree has this generation."""
+
+    root_id: UUID
+    generation: int
+    levels: Sequence[Level]
+    charges: dict[Any, "Charges | None"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """What one part of certain resources and dimensions is charged to."""
+
+    balances: tuple[tuple[str, str], ...]
+    """Account in hex, and key as stored; each once."""
+    resources: tuple[str, ...]
+    """Of which resource, for each balance."""
+    is_borrowed: bool
+    is_guaranteed: bool
+    """Some level's guarantee is filled by it, which changes what its siblings may have: more than a sum."""
+    accounts: str
+    keys: str
+    """The same, spelled as elements of PostgreSQL's arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """All of one reservation, as the statements take it."""
+
+    root_id: UUID
+    generation: int
+    reservation_id: UUID
+    account_id: UUID
+    reason: str
+    fingerprint: str
+    movement_id: UUID
+    at: datetime
+    parts: Sequence[tuple[Part, Charges]]
+
+    def deltas(self) -> dict[tuple[str, str], int]:
+        """Return by how much each balance grows."""
+        summed: dict[tuple[str, str], int] = {}
+        for part, charges in self.parts:
+            for balance, resource in zip(charges.balances, charges.resources, strict=True):
+                summed[balance] = summed.get(balance, 0) + part.amounts[resource]
+        return summed
+
+
+def admit(
+    session: Session,
+    *,
+    reservation_id: UUID,
+    account_id: UUID,
+    parts: Sequence[Part],
+    reason: str,
+    fingerprint: str,
+    until: datetime | None,
+) -> bool:
+    """Hold quota for checked parts if that is known to be right; False: nothing was written, ask the exact way."""
+    connection = session.connection()
+    remembered = _remembered(connection.engine)
+    if account_id in remembered.refused:
+        return False
+    chain = remembered.get(account_id) or _learn(session, remembered, account_id)
+    if chain is None:
+        return False
+    charged_parts = []
+    for part in parts:
+        charges = _charges(chain, part)
+        if charges is None:
+            remembered.forget(account_id)  # the exact way opens what is missing
+            return False
+        if charges.is_guaranteed or (until is not None and charges.is_borrowed):
+            return False
+        charged_parts.append((part, charges))
+    wanted = Wanted(
+        root_id=chain.root_id,
+        generation=chain.generation,
+        reservation_id=reservation_id,
+        account_id=account_id,
+        reason=reason,
+        fingerprint=fingerprint,
+        movement_id=new_id(),
+        at=clock.now(),
+        parts=charged_parts,
+    )
+    write = quick_sqlite.admit if connection.dialect.name == "sqlite" else quick_postgresql.admit
+    if write(session, wanted):
+        return True
+    remembered.forget(account_id)
+    return False
+
+
+def note_answer(session: Session, account_id: UUID, *, is_granted: bool) -> None:
+    """Let those who ask next at this account ask the exact way at once as long as it refuses: else they ask twice."""
+    refused = _remembered(session.connection().engine).refused
+    if is_granted:
+        refused.discard(account_id)
+    elif len(refused) < _MOST_REMEMBERED:
+        refused.add(account_id)
+
+
+def _learn(session: Session, remembered: "_Remembered", account_id: UUID) -> Chain | None:
+    """Read what charges to an account depend on. Locks nothing: the generation is read first, so it is never too young."""
+    root = session.connection().execute(_ROOT, {"learned_account": account_id}).one_or_none()
+    if root is None:
+        return None
+    levels = read_levels(session, account_id)
+    if not levels or levels[-1].is_closed:
+        return None
+    chain = Chain(root.id, root.generation, levels)
+    remembered.put(account_id, chain)
+    return chain
+
+
+def _charges(chain: Chain, part: Part) -> Charges | None:
+    """Return what a part is charged to; None where a balance has no row yet."""
+    shape = (tuple(part.amounts), tuple(part.dims.items()), part.top)
+    if shape not in chain.charges:
+        if len(chain.charges) >= _MOST_SHAPES:
+            chain.charges.clear()
+        chain.charges[shape] = _found(chain.levels, part)
+    return chain.charges[shape]
+
+
+def _found(levels: Sequence[Level], part: Part) -> Charges | None:
+    known = {level.account_id: level.balances for level in levels}
+    balances, resources, is_borrowed, is_guaranteed = [], [], False, False
+    for account_id, key, _ in charged(levels, part.amounts, part.dims, part.top):
+        balance = known[account_id].get(key)
+        if balance is None:
+            return None
+        is_guaranteed = is_guaranteed or balance.guaranteed > 0
+        is_borrowed = is_borrowed or balance.borrowed > 0
+        balances.append((account_id.hex, str(key)))
+        resources.append(key.resource)
+    return Charges(
+        tuple(balances),
+        tuple(resources),
+        is_borrowed,
+        is_guaranteed,
+        accounts=",".join(account for account, _ in balances),
+        keys=",".join(quick_postgresql.quoted(key) for _, key in balances),
+    )
+
+
+class _Remembered:
+    """The chains of one database that were asked for last."""
+
+    def __init__(self) -> None:
+        self._chains: OrderedDict[UUID, Chain] = OrderedDict()
+        self._lock = threading.Lock()
+        self.refused: set[UUID] = set()
+
+    def forget(self, account_id: UUID) -> None:
+        with self._lock:
+            self._chains.pop(account_id, None)
+
+    def get(self, account_id: UUID) -> Chain | None:
+        with self._lock:
+            chain = self._chains.get(account_id)
+            if chain is not None:
+                self._chains.move_to_end(account_id)
+            return chain
+
+    def put(self, account_id: UUID, chain: Chain) -> None:
+        with self._lock:
+            self._chains[account_id] = chain
+            self._chains.move_to_end(account_id)
+            while len(self._chains) > _MOST_REMEMBERED:
+                self._chains.popitem(last=False)
+
+
+_by_database: weakref.WeakKeyDictionary[sa.Engine, _Remembered] = weakref.WeakKeyDictionary()
+_making = threading.Lock()
+
+
+def _remembered(engine: sa.Engine) -> _Remembered:
+    found = _by_database.get(engine)
+    if found is None:
+        with _making:
+            found = _by_database.setdefault(engine, _Remembered())
+    return found
+
+
+_account = ACCOUNTS.alias("learned")
+_ROOT = (
+    sa.select(ACCOUNTS.c.id, ACCOUNTS.c.generation)
+    .join(_account, _account.c.root_id == ACCOUNTS.c.id)
+    .where(_account.c.id == sa.bindparam("learned_account", type_=sa.Uuid()))
+)

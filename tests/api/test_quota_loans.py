@@ -1,0 +1,75 @@
+"""A loan over HTTP, by a stepped clock: offered, signed by the other side, too short for a lease, and back on its day."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlmodel import Session, select
+
+from cloudmgr.domain import clock
+from cloudmgr.domain.access import Role
+from cloudmgr.models import Organization, Project
+from tests.api.test_deadlines import MONDAY, Office
+from tests.api.test_quota_time import turn
+from tests.support import add_user
+from tests.world import World
+
+
+@pytest.fixture
+def office(any_world: World) -> Iterator[Office]:
+    with clock.stepped(MONDAY) as advance:
+        made = Office(any_world, advance)
+        with made.world.session() as session:
+            root, yuelu = (session.merge(place) for place in (any_world.root, any_world.yuelu))
+            for name, role, place in (
+                ("quotas", Role.QUOTA_ADMIN, root),
+                ("neighbour", Role.DISTRICT_ADMIN, yuelu),
+            ):
+                made.world.people[name] = add_user(session, name, place, [role]).id
+            session.commit()
+        yield made
+
+
+def account_of(session: Session, code: str) -> str:
+    return str(session.exec(select(Organization.account_id).where(Organization.code == code)).one())
+
+
+def set_limit(office: Office, account: str, **limits: int) -> Any:
+    answer = office.client("quotas").patch(f"/api/v1/quotas/{account}", json={"limits": limits, "reason": "核定"})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_a_loan_from_its_offer_to_its_return(office: Office) -> None:
+    with office.world.session() as session:
+        furong, yuelu = (account_of(session, code) for code in (office.world.furong.code, office.world.yuelu.code))
+        project = session.exec(select(Project)).first()
+        assert project is not None
+    with_asked = office.get("quotas", f"/quotas/{furong}")["used"].get("vcpus", 0)
+    set_limit(office, furong, vcpus=with_asked + 1)
+    set_limit(office, yuelu, vcpus=100)
+    until = (clock.today() + timedelta(days=30)).isoformat()
+    body = {"lender": yuelu, "borrower": furong, "amounts": {"vcpus": 50}, "until": until, "reason": "迎检"}
+    offered = office.post("neighbour", "/quotas/loans", body, 201)
+    assert (offered["state"], offered["offered_side"], offered["may_accept"]) == ("offered", "lender", False)
+    office.post("requester", f"/quotas/loans/{offered['id']}/decisions", {"decision": "accept"}, 403)
+    (seen,) = office.get("admin", "/quotas/loans")["items"]
+    assert seen["may_accept"] is True
+    signed = office.post("admin", f"/quotas/loans/{offered['id']}/decisions", {"decision": "accept"})
+    assert (signed["state"], signed["days_left"], signed["amounts"][0]["outstanding"]) == ("active", 30, 50)
+    assert office.get("admin", f"/quotas/{furong}")["borrowed"] == {"vcpus": 50}
+
+    refused = office.post("requester", "/requests", office.world.body(), 409)
+    assert (refused["code"], refused["errors"][0]["lender"]) == ("loan_ends_first", office.world.yuelu.name)
+    plan = office.post("requester", "/plans", office.world.body())
+    assert "loan_ends_first" in [each["code"] for each in plan["refusals"]]
+    short = (clock.today() + timedelta(days=20)).isoformat()
+    request = office.post("requester", "/requests", office.world.body(lease_end=short), 201)
+    office.post("requester", f"/requests/{request['id']}/withdraw")
+
+    with clock.stepped(clock.now() + timedelta(days=31)):
+        turn(office)
+        (back,) = office.get("neighbour", "/quotas/loans?state=returned")["items"]
+        assert back["amounts"][0]["returned"] == 50
+        assert office.get("admin", f"/quotas/{furong}")["limits"]["vcpus"] == with_asked + 1

@@ -1,0 +1,101 @@
+"""Approval policies (审批办法) in a served city: what decides which stages a request passes."""
+
+from typing import Any
+
+import pytest
+
+from tests.journeys.office import Office
+
+pytestmark = pytest.mark.xdist_group("live")
+CONDITIONS = """
+version = "test/{version}"
+title = "各类条件"
+valid_from = 2026-01-01
+valid_until = 2026-12-31
+[[rules]]
+name = "配额"
+when = {{ kinds = ["quota_change"] }}
+stages = [{{ by = [{{ level = "parent" }}] }}]
+[[rules]]
+name = "互联网区：六级"
+when = {{ network_zones = ["互联网区"] }}
+stages = [
+  {{ by = [{{ level = "unit" }}] }},
+  {{ by = [{{ level = "district" }}] }},
+  {{ by = [{{ level = "city" }}] }},
+  {{ by = [{{ level = "technical" }}] }},
+  {{ name = "任一", mode = "any", by = [{{ person = "quota" }}, {{ person = "sysadmin" }}] }},
+  {{ name = "会签", mode = "all", by = [{{ person = "both" }}, {{ person = "rooted" }}] }},
+]
+[[rules]]
+name = "规模"
+when = {{ at_least = {{ vcpus = 8, gpus = 1 }} }}
+stages = [{{ by = [{{ level = "unit" }}] }}, {{ by = [{{ level = "district" }}] }}]
+[[rules]]
+name = "架构"
+when = {{ archs = ["x86_64"] }}
+stages = [{{ by = [{{ level = "technical" }}] }}]
+[[rules]]
+name = "环境"
+when = {{ envs = ["dev"] }}
+stages = [{{ by = [{{ level = "unit" }}] }}]
+[[rules]]
+name = "等保"
+when = {{ mlps_levels = ["三级"] }}
+stages = [{{ by = [{{ level = "city" }}] }}, {{ by = [{{ level = "technical" }}] }}]
+[[rules]]
+name = "单位"
+when = {{ organizations = ["430104"] }}
+stages = [{{ by = [{{ level = "city" }}] }}]
+[[rules]]
+name = "本区无配额"
+when = {{ own_quota = ["none"] }}
+stages = [{{ by = [{{ level = "district" }}] }}, {{ by = [{{ level = "city" }}] }}]
+[[rules]]
+name = "其余"
+stages = [{{ by = [{{ level = "district" }}] }}]
+"""
+
+
+def levels(office: Office, who: str = "requester", **changes: Any) -> list[str]:
+    """Return the stages that a request would have to pass, and take it back."""
+    request = office.ask(who, **changes)
+    office.post(who, f"/requests/{request['id']}/withdraw")
+    return [stage["level"] for stage in request["stages"]]
+
+
+def test_the_default_policy_is_the_citys_and_short_within_a_districts_means(office: Office) -> None:
+    large = office.ask(count=128, flavor="8C32G")
+    assert [stage["level"] for stage in large["stages"]] == ["unit", "district", "city", "technical"]
+    assert levels(office, count=127, flavor="8C32G") == ["district"]
+    for number, who in enumerate(("reviewer", "admin", "cityboss", "tech")):
+        for other in {"reviewer", "admin", "cityboss", "tech"} - {who}:
+            assert office.decide(other, large["id"], status=403)["code"] in ("forbidden", "second_stage")
+        last = office.decide(who, large["id"], "approve" if number < 3 else "return", "规模过大")
+    assert (last["phase"], office.reserved()) == ("returned", 0)
+    assert [each["stage"] for each in last["decisions"]] == [stage["name"] for stage in last["stages"]]
+
+
+def test_every_condition_decides_the_stages(office: Office) -> None:
+    office.load(CONDITIONS.format(version="1"))
+    assert office.get("requester", "/approval-policies/current")["version"] == "test/1"
+    assert "各类条件" in office.page("requester", "/approval-policy")
+    assert levels(office) == ["district", "city"], "the district has no limits, so it draws on the city's"
+    request = office.ask()
+    limits = dict.fromkeys(request["reservation"]["amounts"], 1_000_000)
+    office.post("requester", f"/requests/{request['id']}/withdraw")
+    office.patch("quota", f"/quotas/{office.world.furong.account_id}", {"limits": limits, "reason": "核定"})
+    assert levels(office) == ["district"], "within its own"
+    assert levels(office, count=3) == ["district"]
+    assert levels(office, count=4) == ["unit", "district"]
+    assert levels(office, arch="x86_64") == ["technical"]
+    assert levels(office, env="dev") == ["unit"]
+    assert levels(office, "stranger", project=str(office.world.other_project.id)) == ["city"]
+    project = f"/projects/{office.world.project.id}"
+    office.patch("sysadmin", project, {"mlps_level": "三级"})
+    assert levels(office) == ["city", "technical"]
+    office.patch("sysadmin", project, {"mlps_level": "二级"})
+    raised = {"kind": "quota_change", "account": str(office.world.project.account_id), "purpose": "扩容"}
+    asked = office.post("requester", "/requests", raised | {"limits": {"vcpus": 100}}, 201)
+    assert [stage["level"] for stage in asked["stages"]] == ["parent"]
+    office.post("requester", f"/requests/{asked['id']}/withdraw")

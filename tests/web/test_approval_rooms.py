@@ -1,0 +1,107 @@
+"""The rooms of approval in the console: policy, deputies, remarks, proposed changes, the form; in both languages."""
+
+import pytest
+from sqlmodel import Session, select
+
+from cloudmgr.domain import clock
+from cloudmgr.domain.access import Actor
+from cloudmgr.models import Deputy, RequestChange
+from cloudmgr.services import approval_policy
+from tests.web.conftest import Console
+
+EXPIRED = """
+version = "old/1"
+title = "旧办法"
+valid_from = 2020-01-01
+valid_until = 2020-12-31
+[[rules]]
+name = "全部"
+stages = [{ mode = "all", by = [{ level = "district" }, { person = "quota" }], sla_working_days = 2 }]
+"""
+
+
+@pytest.mark.parametrize("language", ["zh_CN", "en"])
+def test_the_policy_can_be_read_by_whoever_asks_for_servers(console: Console, language: str) -> None:
+    text = console.reader("requester", language).page("/approval-policy").text
+    assert "2026-11/2" in text
+    assert ("区县管理员" if language == "zh_CN" else "District administrator") in text
+
+
+def test_an_expired_policy_is_told_on_every_page_of_those_concerned(console: Console) -> None:
+    with console.world.session() as session:
+        approval_policy.load(session, Actor(None, "local:t", "t", None, "/"), EXPIRED)
+        session.commit()
+    assert "old/1 已于" in console.reader("admin").page("/requests").text
+    assert "old/1 已于" not in console.reader("requester").page("/requests").text
+    assert "已于 2020-12-31 到期" in console.reader("requester").page("/approval-policy").text
+
+
+@pytest.mark.parametrize("language", ["zh_CN", "en"])
+def test_a_deputy_is_named_and_ended(console: Console, language: str) -> None:
+    reader = console.reader("admin", language)
+    reader.page("/deputies")
+    today = clock.today().isoformat()
+    reader.post("/deputies", 422, deputy="admin", valid_from=today, valid_until=today, reason="")
+    reader.post("/deputies", 422, deputy="requester", valid_from="tomorrow", valid_until=today, reason="")
+    reader.post("/deputies", deputy="requester", valid_from=today, valid_until=today, reason="出差")
+    page = reader.page(reader.location)
+    assert "张requester" in page.text
+    with console.world.session(write=False) as session:
+        deputy = session.exec(select(Deputy.id)).one()
+    reader.post(f"/deputies/{deputy}/end")
+    assert "出差" not in reader.page("/deputies").text
+
+
+@pytest.mark.parametrize("language", ["zh_CN", "en"])
+def test_remarks_are_made_on_the_requests_own_page(console: Console, language: str) -> None:
+    request = f"/requests/{console.world.submit(name='srv')}"
+    admin, requester = console.reader("admin", language), console.reader("requester", language)
+    admin.post(f"{request}/comments", text="请补充备案", internal="")
+    admin.post(f"{request}/comments", text="内部看法", internal="1")
+    admin.post(f"{request}/comments", 422, text="")
+    files = {"file": ("说明.txt", "申请说明".encode())}
+    sent = requester.client.post(f"{request}/attachments", data={"csrf_token": requester.csrf}, files=files)
+    assert sent.status_code == 303, sent.text[-500:]
+    bad = {"file": ("page.html", b"<html>")}
+    sent = requester.client.post(f"{request}/attachments", data={"csrf_token": requester.csrf}, files=bad)
+    assert sent.status_code == 422
+    seen = requester.page(request).text
+    assert "请补充备案" in seen
+    assert "内部看法" not in seen
+    assert "说明.txt" in seen
+    assert "内部看法" in admin.page(request).text
+    requester.post(f"{request}/feedback", 409, score="5", feedback="")
+
+
+@pytest.mark.parametrize("language", ["zh_CN", "en"])
+def test_a_change_is_proposed_and_confirmed(console: Console, language: str) -> None:
+    request_id = console.world.submit(name="srv", count=3)
+    admin, requester = console.reader("admin", language), console.reader("requester", language)
+    fields = {"entry.0.count": "2", "entry.0.flavor": "2C4G", "entry.0.data_disk_gib": "0", "change_lease_end": ""}
+    admin.page(f"/approvals/{request_id}")
+    admin.post(f"/approvals/{request_id}/changes", 422, **fields, change_comment="")
+    admin.post(f"/approvals/{request_id}/changes", **fields, change_comment="两台即可")
+    page = requester.page(f"/requests/{request_id}")
+    assert "两台即可" in page.text
+    with console.world.session(write=False) as session:
+        change = approval_change(session)
+    admin.post(f"/requests/{request_id}/changes/{change}/answer", 403, accept="yes", answer="")
+    requester.post(f"/requests/{request_id}/changes/{change}/answer", accept="yes", answer="同意")
+    assert "同意但调整" in requester.page(requester.location).text or language == "en"
+
+
+def approval_change(session: Session) -> str:
+    return str(session.exec(select(RequestChange.id)).one())
+
+
+@pytest.mark.parametrize("language", ["zh_CN", "en"])
+def test_the_form_has_a_box_for_every_stage(console: Console, language: str) -> None:
+    request_id = console.world.submit(name="srv")
+    reader = console.reader("requester", language)
+    before = reader.page(f"/requests/{request_id}/form").text
+    assert ("签字（盖章）" if language == "zh_CN" else "Signature and stamp") in before
+    console.world.approve(request_id)
+    after = reader.page(f"/requests/{request_id}/form").text
+    assert ("区县初审意见" if language == "zh_CN" else "Opinion: District review") in after
+    assert "2026-11/2" in after
+    assert "智慧社区综合服务平台" in after

@@ -1,0 +1,117 @@
+"""Rooms of quota: an account's history, asking for quota, keeping a request until it is granted, and deciding on it."""
+
+import pytest
+from sqlmodel import select
+
+import quotas
+from cloudmgr.domain import clock
+from cloudmgr.models import Organization, ResourceRequest
+from tests.web.conftest import Console
+from tests.world import ZONE
+
+BOTH = pytest.mark.parametrize("language", ["zh_CN", "en"])
+
+
+@pytest.fixture
+def bureau(console: Console) -> Organization:
+    with console.world.session() as session:
+        found = session.exec(select(Organization).where(Organization.name == "芙蓉区民政局")).one()
+        quotas.set_limits(
+            session,
+            account_id=found.account_id,
+            limits={"vcpus": 8, "memory_mib": 64 * 1024},
+            replace=False,
+            reason="年初下达",
+            basis_no="长数〔2026〕1号",
+            actor="quota",
+        )
+        session.commit()
+    return found
+
+
+def newest(console: Console, kind: str) -> ResourceRequest:
+    with console.world.session(write=False) as session:
+        return session.exec(
+            select(ResourceRequest).where(ResourceRequest.kind == kind).order_by(ResourceRequest.id.desc())
+        ).first()
+
+
+@BOTH
+def test_the_history_tells_who_decided_and_which_request_took_what(console: Console, bureau, language: str) -> None:
+    request_id = console.world.submit(name="srv")
+    reader = console.reader("quota", language)
+    address = f"/quotas/{bureau.account_id}/history"
+    page = reader.page(address)
+    assert "长数〔2026〕1号" in page.text
+    assert str(request_id) in reader.client.get(address).text
+    assert "srv" in page.text
+    decided = reader.page(f"{address}?what=decisions&key=vcpus").text
+    assert "srv" not in decided
+    assert "年初下达" in decided
+    assert "/history" in reader.client.get(f"/quotas/{bureau.account_id}").text
+
+
+def test_the_history_of_a_level_above_is_not_for_those_below(console: Console, bureau) -> None:
+    reader = console.reader("requester")
+    with console.world.session(write=False) as session:
+        city = session.exec(select(Organization).where(Organization.parent_id.is_(None))).one()
+    reader.page(f"/quotas/{bureau.account_id}/history")
+    reader.page(f"/quotas/{city.account_id}/history", 403)
+    assert "/history" not in reader.client.get(f"/quotas/{city.account_id}").text
+
+
+@BOTH
+def test_quota_is_asked_for_decided_and_shown_beside_what_it_takes(console: Console, bureau, language: str) -> None:
+    requester, decider = console.reader("requester", language), console.reader("quota", language)
+    address = f"/quotas/{bureau.account_id}/ask"
+    requester.page(address)
+    typed = {"limits.vcpus": "40", "limits.memory_mib": "64", "purpose": "新建系统"}
+    requester.post(address, 422, **(typed | {"limits.vcpus": "8"}))
+    sent = {"csrf_token": requester.csrf, **typed, "limits.vcpus": "many"}
+    wrong = requester.client.post(address, data=sent)
+    assert wrong.status_code == 422
+    assert 'value="many"' in wrong.text
+    assert "新建系统" in wrong.text
+    requester.post(address, 422, **(typed | {"purpose": ""}))
+    requester.post(address, 422, **typed, new_key="vcpu", new_limit="4")
+    requester.post(address, 200, **typed, action="plan")
+    requester.post(address, **typed, action="submit")
+    request = newest(console, "quota_change")
+    assert request.body["limits"] == {"vcpus": 40}
+    assert request.number in decider.page("/approvals").text
+    assert request.number in decider.page("/").text
+    page = decider.page(f"/approvals/{request.id}")
+    assert "40" in page.text
+    assert ("现上限" if language == "zh_CN" else "Limit now") in page.text
+    decider.post(f"/approvals/{request.id}", decision="return", comment="请附依据")
+    requester.page(f"/requests/{request.id}/edit", 303)
+    assert "请附依据" in requester.page(f"/requests/{request.id}/limits").text
+    requester.post(f"/requests/{request.id}/limits", **typed, basis_no="芙民〔2026〕3号", action="submit")
+    assert newest(console, "quota_change").body["basis_no"] == "芙民〔2026〕3号"
+    decider.page(f"/approvals/{request.id}")
+
+
+def test_a_request_over_quota_asks_for_it_and_waits(console: Console, bureau) -> None:
+    reader = console.reader("requester")
+    fields = {
+        "project": str(console.world.project.id),
+        "purpose": "扩容",
+        "network_zone": ZONE,
+        "lease_end": (clock.today().replace(year=clock.today().year + 1)).isoformat(),
+        "servers[0].name": "big",
+        "servers[0].count": "9",
+        "servers[0].flavor": "2C4G",
+        "servers[0].image": "kylin-v10",
+        "servers[0].arch": "aarch64",
+    }
+    refused = reader.post("/requests/new", 409, **fields, action="submit")
+    assert "等待配额" in refused.text
+    reader.post("/requests/new", **fields, action="wait")
+    draft, change = newest(console, "create"), newest(console, "quota_change")
+    assert (draft.phase, draft.after_id) == ("draft", change.id)
+    assert "正在等待一份配额申请" in reader.page(f"/requests/{draft.id}").text
+    again = reader.post("/requests/new", 409, **(fields | {"servers[0].name": "more"}), action="submit")
+    assert change.number in again.text
+    reader.post("/requests/new", **(fields | {"servers[0].name": "more"}), after=str(change.id), action="wait")
+    assert newest(console, "create").after_id == change.id
+    reader.post("/requests/new", 422, **(fields | {"servers[0].name": "odd"}), after="odd", action="wait")

@@ -1,0 +1,66 @@
+"""Asking for changes of servers in the console: from the list, from a server's page, with a preview."""
+
+import uuid
+from collections.abc import Callable
+
+from sqlmodel import select
+
+from cloudmgr.models import ResourceRequest, ServerChange
+from tests.web.conftest import Console
+from tests.web.test_server_page import _change
+
+ABLE = ["power", "resize", "volumes"]
+
+
+def test_a_servers_page_offers_what_its_cloud_can(console: Console, standing: Callable[..., uuid.UUID]) -> None:
+    server_id = standing()
+    _change(console, server_id, ABLE, native_ref="r-1", state="running")
+    text = console.reader("requester").page(f"/servers/{server_id}").text
+    for words in ("续期", "变更规格", "冻结", "申请注销"):
+        assert words in text
+    _change(console, server_id, ABLE, phase="suspended", frozen_by="request")
+    text = console.reader("requester").page(f"/servers/{server_id}").text
+    assert "解冻" in text
+    assert f"kind=freeze&amp;server={server_id}" not in text
+
+
+def test_the_chosen_servers_are_renewed_with_a_preview_first(
+    console: Console, standing: Callable[..., uuid.UUID]
+) -> None:
+    server_id = standing()
+    _change(console, server_id, ABLE, native_ref="r-1", state="running")
+    reader = console.reader("requester")
+    assert f'value="{server_id}"' in reader.client.get("/servers").text
+    page = reader.page(f"/server-changes?kind=resize&server={server_id}")
+    assert "变更规格" in page.text
+    form = {"csrf_token": reader.csrf, "server": str(server_id), "purpose": "扩容", "add_data_disk_gib": "100"}
+    shown = reader.client.post("/server-changes", data=form | {"kind": "resize"} | {"action": "plan"})
+    assert shown.status_code == 200, shown.text[-500:]
+    assert "可以提交" in shown.text
+    with console.world.session() as session:
+        assert session.exec(select(ServerChange)).all() == []
+    sent = reader.client.post("/server-changes", data=form | {"kind": "resize"} | {"action": "submit"})
+    assert sent.status_code == 303, sent.text[-500:]
+    with console.world.session() as session:
+        made = session.exec(select(ResourceRequest).where(ResourceRequest.kind == "resize")).one()
+    assert sent.headers["location"].startswith(f"/requests/{made.id}")
+    assert "100" in reader.page(f"/requests/{made.id}").text
+
+
+def test_what_is_refused_stands_on_the_form(console: Console, standing: Callable[..., uuid.UUID]) -> None:
+    server_id = standing()
+    _change(console, server_id, ABLE, native_ref="r-1", state="running")
+    reader = console.reader("requester", "en")
+    form = {"csrf_token": reader.csrf, "server": str(server_id), "purpose": "x", "action": "submit"}
+    answer = reader.client.post("/server-changes", data=form | {"kind": "unfreeze"})
+    assert answer.status_code == 409
+    assert "is not frozen" in answer.text
+    assert reader.client.get("/server-changes?kind=freeze").status_code == 422
+
+
+def test_retiring_many_leads_to_its_own_form(console: Console, standing: Callable[..., uuid.UUID]) -> None:
+    server_id = standing()
+    other = uuid.uuid4()
+    answer = console.reader("requester").client.get(f"/server-changes?kind=retire&server={server_id}&server={other}")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"/servers/{server_id}/retire?also={other}"
