@@ -147,7 +147,13 @@ def _add_layers(app: FastAPI, settings: Settings) -> None:
     """Add the middleware, innermost first: admission, body limit, edge, and the proxy whose word on the client is taken."""
     metrics = app.state.metrics
     places = min(settings.web.threads, settings.database.pool_size * 2 - 1)  # never more workers than connections
-    app.add_middleware(AdmissionMiddleware, threads=places, max_waiting=settings.web.max_waiting, metrics=metrics)
+    app.add_middleware(
+        AdmissionMiddleware,
+        threads=places,
+        changes=min(settings.web.changes, places),
+        max_waiting=settings.web.max_waiting,
+        metrics=metrics,
+    )
     app.add_middleware(BodyLimitMiddleware, limit=settings.web.body_limit_bytes)
     app.add_middleware(
         EdgeMiddleware, metrics=metrics, is_secure=bool(settings.web.tls_cert or settings.web.trusted_proxies)

@@ -34,6 +34,7 @@ class Web(Section):
     trusted_proxies: tuple[str, ...] = ()
     """Addresses whose X-Forwarded-* headers are believed."""
     threads: int = Field(default=16, ge=2, le=200)
+    changes: int = Field(default=4, ge=1, le=200)
     max_waiting: int = Field(default=256, ge=1)
     """Requests admitted at once; one more is answered 503 with Retry-After."""
     body_limit_bytes: int = Field(default=1024 * 1024, ge=1024)

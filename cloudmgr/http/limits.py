@@ -10,22 +10,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cloudmgr.http.errors import STATUS, busy, too_large
 from cloudmgr.http.metrics import Metrics
 
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _UNMETERED = ("/healthz", "/readyz", "/metrics", "/static/")
 
 
 class AdmissionMiddleware:
     """Let `threads` requests work at once and `max_waiting` in all; one more is answered 503 with Retry-After.
 
+    Of those that change something no more than `changes` work at once: they wait for the same rows anyhow, and each that
+    works beside the one that holds them takes processor time from it.
+
     A request holds its place until its answer begins: by then its transaction is over, so a long stream holds none. With
     no more workers than database connections, a request never waits for a connection while it holds a thread, which is
     how thread pools in front of connection pools deadlock.
     """
 
-    def __init__(self, app: ASGIApp, *, threads: int, max_waiting: int, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, threads: int, changes: int, max_waiting: int, metrics: Metrics) -> None:
         self._app = app
         self._max_waiting = max_waiting
         self._metrics = metrics
         self._places = asyncio.Semaphore(threads)
+        self._changes = asyncio.Semaphore(changes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith(_UNMETERED):
@@ -36,14 +41,14 @@ class AdmissionMiddleware:
             await busy().response(Request(scope))(scope, receive, send)
             return
         self._metrics.in_flight += 1
-        is_held = False
+        wanted = [self._places] if scope["method"] in _READS else [self._changes, self._places]
+        held: list[asyncio.Semaphore] = []
 
         def leave() -> None:
-            nonlocal is_held
-            if is_held:
-                is_held = False
-                self._places.release()
+            if held:
                 self._metrics.in_flight -= 1
+            while held:
+                held.pop().release()
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -51,11 +56,14 @@ class AdmissionMiddleware:
             await send(message)
 
         try:
-            await self._places.acquire()
+            for places in wanted:
+                await places.acquire()
+                held.append(places)
         except BaseException:
-            self._metrics.in_flight -= 1
+            if not held:
+                self._metrics.in_flight -= 1
+            leave()
             raise
-        is_held = True
         try:
             await self._app(scope, receive, watched)
         finally:

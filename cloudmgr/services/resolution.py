@@ -154,10 +154,13 @@ def resolve_create(session: Session, actor: Actor, command: CreateRequest) -> Re
         planned = _resolve_entries(lookups.Names(session, remembered=True), command, zone, organization.id)
     except Refusal:  # nobody is refused for what was true a second ago
         planned = _resolve_entries(lookups.Names(session), command, zone, organization.id)
-    _check_names(session, project, planned)
+    _check_names_once(planned)
+    project_keys, taken = lookups.keys_and_taken(session, project.id, [server.name for server in planned])
+    if taken:
+        raise name_taken(taken)
     wanted_addresses.check_once((server.wanted_addresses, server.at) for server in planned)
     keys = [sshkeys.checked_public_key(key, field=f"ssh_keys[{i}]") for i, key in enumerate(command.ssh_keys)]
-    keys += [key for key in lookups.project_keys(session, project.id) if key not in keys]
+    keys += [key for key in project_keys if key not in keys]
     warnings = [
         hint
         for entry in command.servers
@@ -311,16 +314,13 @@ def resolve_entry(
     ]
 
 
-def _check_names(session: Session, project: Project, planned: list[PlannedServer]) -> None:
+def _check_names_once(planned: list[PlannedServer]) -> None:
     names = [server.name for server in planned]
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
         raise InvalidInput(
             N_("The name {names} stands twice in this request."), field="servers", names=", ".join(twice[:5])
         )
-    taken = servers.taken_names(session, project.id, names)
-    if taken:
-        raise name_taken(taken)
 
 
 def name_taken(names: list[str]) -> Conflict:

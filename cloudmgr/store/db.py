@@ -1,6 +1,7 @@
 """Engines and sessions on SQLite and PostgreSQL, with the same guarantees on both."""
 
 import sqlite3
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,9 @@ from sqlmodel import Session
 
 _SUBSEC_SINCE = (3, 42)
 _BUSY_TIMEOUT_MS = 30_000
+_USED = "cloudmgr.used"
+_TRUSTED_S = 1.0
+"""A connection given back so recently is not asked whether it stands: that would be a journey for every request."""
 
 
 def make_engine(
@@ -41,16 +45,33 @@ def make_engine(
         event.listen(engine, "checkout", _restore_immediate)
         return engine
     parsed = parsed.set(drivername="postgresql+psycopg")
-    return sa.create_engine(
+    engine = sa.create_engine(
         parsed,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=pool_timeout_s,
-        pool_pre_ping=True,
         hide_parameters=True,
         isolation_level="READ COMMITTED",
         connect_args={"application_name": application_name, "connect_timeout": 10},
     )
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", _ask_after_rest)
+    return engine
+
+
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info[_USED] = time.monotonic()
+
+
+def _ask_after_rest(connection: Any, record: Any, _proxy: Any) -> None:
+    """Ask a connection that rested whether it still stands; one that is gone is replaced, with all that rested as long."""
+    if time.monotonic() - record.info.get(_USED, time.monotonic()) < _TRUSTED_S:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except Exception as error:
+        raise sa.exc.DisconnectionError from error
 
 
 def _sqlite_hook(synchronous: str) -> Any:

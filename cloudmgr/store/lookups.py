@@ -9,6 +9,7 @@ from functools import cached_property
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from cloudmgr.domain.phases import LIVE_SERVERS
 from cloudmgr.models import (
     Backend,
     Flavor,
@@ -18,6 +19,7 @@ from cloudmgr.models import (
     Organization,
     Project,
     ProjectSshKey,
+    Server,
     Zone,
 )
 from cloudmgr.store.recent import copied, recent
@@ -39,17 +41,23 @@ def project(session: Session, project_id: uuid.UUID) -> tuple[Project, Organizat
 
 
 @functools.cache
-def _project_keys() -> sa.Select[str]:
-    return (
-        sa.select(col(ProjectSshKey.public_key))
-        .where(col(ProjectSshKey.project_id) == sa.bindparam("project_id", type_=sa.Uuid()))
-        .order_by(col(ProjectSshKey.id))
+def _keys_and_taken() -> sa.CompoundSelect[int, uuid.UUID, str]:
+    of_project = sa.bindparam("project_id", type_=sa.Uuid())
+    keys = sa.select(sa.literal(0).label("kind"), col(ProjectSshKey.id), col(ProjectSshKey.public_key)).where(
+        col(ProjectSshKey.project_id) == of_project
     )
+    taken = sa.select(sa.literal(1), col(Server.id), col(Server.name)).where(
+        col(Server.project_id) == of_project,
+        col(Server.name).in_(sa.bindparam("names", expanding=True)),
+        col(Server.phase).in_([phase.value for phase in LIVE_SERVERS]),
+    )
+    return sa.union_all(keys, taken).order_by("kind", "id")
 
 
-def project_keys(session: Session, project_id: uuid.UUID) -> list[str]:
-    """Return the public keys put on the project's new servers."""
-    return list(session.execute(_project_keys(), {"project_id": project_id}).scalars())
+def keys_and_taken(session: Session, project_id: uuid.UUID, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the public keys put on the project's new servers, and which of `names` a live server of it already has."""
+    rows = session.execute(_keys_and_taken(), {"project_id": project_id, "names": list(names)}).all()
+    return [text for kind, _, text in rows if kind == 0], [text for kind, _, text in rows if kind == 1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,10 @@ def _slow_routes(town: Town) -> tuple[threading.Event, threading.Semaphore]:
         entered.release()
         go_on.wait(20)
 
+    @router.post("/api/v1/slow", openapi_extra=rule("public"))
+    def slow_change() -> None:
+        slow()
+
     town.app.include_router(router)
     return go_on, entered
 
@@ -166,6 +170,19 @@ def test_one_request_too_many_is_503_with_retry_after(town: Town) -> None:
         go_on.set()
         assert [future.result().status_code for future in held] == [200, 200, 200]
         assert client.get("/api/v1/users/me").status_code == 401
+        assert small.app.state.metrics.in_flight == 0
+
+
+def test_changes_wait_for_each_other_and_reads_do_not_wait_for_them(town: Town) -> None:
+    small = town.again(web={"threads": 8, "changes": 2})
+    go_on, entered = _slow_routes(small)
+    with TestClient(small.app) as client, ThreadPoolExecutor(5) as pool:
+        held = [pool.submit(client.post, "/api/v1/slow") for _ in range(4)]
+        assert all(entered.acquire(timeout=10) for _ in range(2))
+        assert not entered.acquire(timeout=0.3), "two at once and no more"
+        assert client.get("/api/v1/users/me").status_code == 401
+        go_on.set()
+        assert [future.result().status_code for future in held] == [200] * 4
         assert small.app.state.metrics.in_flight == 0
 
 
