@@ -26,10 +26,15 @@ from cloudmgr.services.policy import policy_of
 from cloudmgr.services.quota_keys import require_countable
 from cloudmgr.services.quota_places import Place, is_visible, may_rearrange, places_of, visible_place
 from cloudmgr.services.quota_shares import MAX_KEYS, BasisNo, QuotaKey, Reason, require_in_reach
+from cloudmgr.store import notices as happenings
 from cloudmgr.store import organizations
 from quotas import Loan
 
 Amounts = Annotated[dict[QuotaKey, Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=MAX_KEYS)]
+
+
+REMIND_DAYS = 7
+"""So many days before its end both sides are reminded of a loan."""
 
 
 class OfferLoan(Input):
@@ -190,6 +195,38 @@ def settle_due(session: Session, actor: Actor, most: int) -> int:
     return changed
 
 
+def remind_due(session: Session, most: int) -> int:
+    """Tell both sides of loans that end within `REMIND_DAYS`, once each; return how many."""
+    loans = _to_remind(session, most)
+    for loan in loans:
+        places = places_of(session, [loan.lender_id, loan.borrower_id])
+        _notify(
+            session, loan, NoticeEvent.LOAN_ENDING, Message(_ENDING, _words(loan)), list(places.values()), _end(loan)
+        )
+    return len(loans)
+
+
+def is_any_to_remind(session: Session) -> bool:
+    """Whether a loan ends soon of which nobody was told."""
+    return bool(_to_remind(session, 1))
+
+
+def _to_remind(session: Session, most: int) -> list[Loan]:
+    now = clock.now()
+    ending = {
+        _end(loan): loan
+        for loan in quotas.all_loans(session, states=["active"])
+        if now < loan.until <= now + timedelta(days=REMIND_DAYS)
+    }
+    told = happenings.told(session, NoticeEvent.LOAN_ENDING.value, list(ending)) if ending else set()
+    return [loan for end, loan in ending.items() if end not in told][:most]
+
+
+def _end(loan: Loan) -> str:
+    return f"loan:{loan.loan_id}:until:{loan.until.date()}"
+
+
+_ENDING = N_("What {lender} lent {borrower} ends on {until}: {amounts}. What is free then goes back by itself.")
 _SETTLED = {
     "expired": N_("The loan from {lender} to {borrower} was not signed in time."),
     "returned": N_("What {lender} lent {borrower} is back: {amounts}."),
@@ -262,6 +299,20 @@ def _tell(
 ) -> None:
     """Tell who administers quota of these sides; a project's is administered at its organization."""
     ends = "".join(f"{key}:{held.outstanding}:{held.owed}," for key, held in loan.amounts.items())
+    dedupe = f"loan:{loan.loan_id}:{loan.state}:{loan.extensions}:{ends}"
+    _notify(session, loan, event, message, places, dedupe, without=without)
+
+
+def _notify(
+    session: Session,
+    loan: Loan,
+    event: NoticeEvent,
+    message: Message,
+    places: Sequence[Place],
+    dedupe: str,
+    *,
+    without: Actor | None = None,
+) -> None:
     notices.notify(
         session,
         event,
@@ -272,7 +323,7 @@ def _tell(
             for role in (Role.DISTRICT_ADMIN, Role.QUOTA_ADMIN)
         ],
         about=About("quota_loan", str(loan.loan_id), f"{loan.lender} → {loan.borrower}", "/quotas/loans"),
-        dedupe=f"loan:{loan.loan_id}:{loan.state}:{loan.extensions}:{ends}",
+        dedupe=dedupe,
         organization_path=places[0].organization_path if places else "/",
         without=[without.user_id] if without is not None and without.user_id is not None else [],
     )

@@ -5,6 +5,8 @@ Three sources are held against the balances: the entries, the parts that are hel
 servers), and the servers, volumes, snapshots and public addresses themselves (here).
 """
 
+import hashlib
+import json
 import logging
 import time
 import uuid
@@ -18,12 +20,15 @@ from sqlmodel import Session
 import quotas
 from cloudmgr.adapters import queue
 from cloudmgr.domain import access, clock
-from cloudmgr.domain.access import Action, Actor
+from cloudmgr.domain.access import Action, Actor, Role
 from cloudmgr.domain.errors import Conflict, NotFound
 from cloudmgr.domain.events import Event, Outcome
-from cloudmgr.domain.messages import N_
+from cloudmgr.domain.messages import N_, Message
+from cloudmgr.domain.notices import About, NoticeEvent, RoleAt
 from cloudmgr.models import QuotaVerification
 from cloudmgr.services import audit
+from cloudmgr.services.notices import notify
+from cloudmgr.store import organizations
 from cloudmgr.store import quota_proofs as store
 from cloudmgr.store.quota_proofs import Disagreement
 from quotas import Mismatch
@@ -136,7 +141,24 @@ def record(session: Session, actor: Actor, verification_id: uuid.UUID, found: Ma
             mismatches=row.mismatch_count,
             rows=row.mismatches[:ROWS_AUDITED],
         )
+        _alarm(session, row)
     session.flush()
+
+
+def _alarm(session: Session, row: QuotaVerification) -> None:
+    """Tell the city's administrators of wrong numbers: at once, and the same ones again once a day while they stand."""
+    root = organizations.root(session)
+    if root is None:
+        return
+    numbers = hashlib.sha256(json.dumps(row.mismatches, sort_keys=True, default=str).encode()).hexdigest()
+    notify(
+        session,
+        NoticeEvent.QUOTA_MISMATCH,
+        Message(N_("The recount found {count} wrong numbers in the quota ledger."), {"count": row.mismatch_count}),
+        to=[RoleAt(role, root.id) for role in (Role.QUOTA_ADMIN, Role.SYSTEM_ADMIN)],
+        about=About("quota_verification", str(row.id), "", "/quotas"),
+        dedupe=f"{clock.today()}:{row.mismatch_count}:{numbers}",
+    )
 
 
 def verify_now(session: Session, actor: Actor) -> QuotaVerification:

@@ -40,6 +40,7 @@ def is_anything_due(session: Session) -> bool:
     return bool(
         quotas.due_terms(session, most=1)
         or quotas.due_loans(session, most=1)
+        or quota_loans.is_any_to_remind(session)
         or _stalled(session, 1)
         or quotas.must_note(session, policy_of(session).quota_warning_pct)
     )
@@ -57,8 +58,8 @@ def turn_terms(session: Session, limit: int) -> int:
 
 
 def settle_loans(session: Session, limit: int) -> int:
-    """Return loans whose day is past, collect what is owed, and let offers expire."""
-    return quota_loans.settle_due(session, SYSTEM, limit)
+    """Return loans whose day is past, collect what is owed, let offers expire; remind of loans that end soon."""
+    return quota_loans.settle_due(session, SYSTEM, limit) + quota_loans.remind_due(session, limit)
 
 
 def end_holds(session: Session, limit: int) -> int:

@@ -6,8 +6,11 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.errors import Refusal
 from cloudmgr.domain.labels import REQUEST_PHASES, word
 from cloudmgr.domain.messages import N_, Message
+from cloudmgr.domain.notices import NoticeEvent
 from cloudmgr.domain.phases import RequestPhase
-from cloudmgr.models import ResourceRequest
+from cloudmgr.models import Organization, ResourceRequest
+from cloudmgr.services.notices import notify
+from cloudmgr.services.request_notices import about
 from cloudmgr.store import quota_changes, requests
 
 OPEN_PHASES = frozenset(
@@ -42,16 +45,11 @@ def told_of_end(session: Session, change: ResourceRequest, phase: RequestPhase) 
         draft = requests.get(session, draft_id, lock=True)
         if draft is None or draft.after_id != change.id or draft.phase != RequestPhase.DRAFT:
             continue
-        requests.tell(
-            session,
-            draft.id,
-            kind="warning",
-            message=Message(
-                N_("The quota change {number} that this request waits for is {phase}."),
-                {"number": change.number or "", "phase": word(REQUEST_PHASES, phase.value)},
-            ),
-            dedupe=f"waited:{change.id}:{change.submission}:{phase.value}",
+        message = Message(
+            N_("The quota change {number} that this request waits for is {phase}."),
+            {"number": change.number or "", "phase": word(REQUEST_PHASES, phase.value)},
         )
+        _tell(session, draft, message, f"waited:{change.id}:{change.submission}:{phase.value}", kind="warning")
         if phase not in OPEN_PHASES:
             stop_waiting(session, draft)
 
@@ -59,14 +57,17 @@ def told_of_end(session: Session, change: ResourceRequest, phase: RequestPhase) 
 def refused(session: Session, draft: ResourceRequest, refusal: Refusal) -> None:
     """Keep why a draft could not be submitted by itself; it stays a draft, and its owner decides what becomes of it."""
     draft.refusal = {"code": refusal.code, "message": refusal.message.as_json()}
-    requests.tell(
-        session,
-        draft.id,
-        kind="warning",
-        message=Message(N_("It could not be submitted by itself: {reason}"), {"reason": refusal.message}),
-        dedupe=f"not_submitted:{draft.after_id}",
-    )
+    message = Message(N_("It could not be submitted by itself: {reason}"), {"reason": refusal.message})
+    _tell(session, draft, message, f"not_submitted:{draft.after_id}", kind="warning")
     stop_waiting(session, draft)
+
+
+def submitted(session: Session, request: ResourceRequest, change: ResourceRequest) -> None:
+    """Tell that a request that waited was submitted, for its quota is granted."""
+    message = Message(
+        N_("Submitted by itself, for the quota change {number} was granted."), {"number": change.number or ""}
+    )
+    _tell(session, request, message, f"self_submitted:{change.id}", kind="phase")
 
 
 def stop_waiting(session: Session, draft: ResourceRequest) -> None:
@@ -74,3 +75,17 @@ def stop_waiting(session: Session, draft: ResourceRequest) -> None:
     draft.after_id = None
     draft.updated_at = clock.now()
     requests.add(session, draft)
+
+
+def _tell(session: Session, request: ResourceRequest, message: Message, dedupe: str, *, kind: str) -> None:
+    """Tell it on the request and to its owner, once."""
+    requests.tell(session, request.id, kind=kind, message=message, dedupe=dedupe)
+    notify(
+        session,
+        NoticeEvent.REQUEST_WAITING,
+        message,
+        to=[request.requester_id],
+        about=about(request),
+        dedupe=f"{request.id}:{dedupe}",
+        organization_path=session.get_one(Organization, request.organization_id).path,
+    )

@@ -53,6 +53,12 @@ def add_happening(session: Session, **values: Any) -> bool:
     return _insert_new(session, Happening, [row], ("event", "dedupe")) == 1
 
 
+def told(session: Session, event: str, dedupes: Sequence[str]) -> set[str]:
+    """Return which of these were told before."""
+    query = select(Happening.dedupe).where(Happening.event == event, col(Happening.dedupe).in_(dedupes))
+    return set(session.exec(query))
+
+
 def take_unspread(session: Session, limit: int) -> list[Happening]:
     """Return what nobody was told of yet, oldest first, kept from other workers until the end of the transaction."""
     query = select(Happening).where(col(Happening.spread_at).is_(None)).order_by(col(Happening.id)).limit(limit)

@@ -95,16 +95,8 @@ def submit_waiting(session: Session, draft_id: str) -> str:
         waiting_requests.refused(session, draft, refusal)
         return "refused"
     change = requests.get(session, after)
-    requests.tell(
-        session,
-        draft.id,
-        kind="phase",
-        message=Message(
-            N_("Submitted by itself, for the quota change {number} was granted."),
-            {"number": (change.number or "") if change else ""},
-        ),
-        dedupe=f"self_submitted:{after}",
-    )
+    if change is not None:
+        waiting_requests.submitted(session, draft, change)
     return "submitted"
 
 

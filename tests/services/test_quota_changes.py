@@ -10,7 +10,7 @@ from sqlmodel import select
 import quotas
 from cloudmgr.domain import clock
 from cloudmgr.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
-from cloudmgr.models import ApprovalStage, AuditEvent, RequestEvent, ResourceRequest, User
+from cloudmgr.models import ApprovalStage, AuditEvent, Happening, RequestEvent, ResourceRequest, User
 from cloudmgr.services import approvals, requests
 from cloudmgr.services.request_inputs import Decide, body_adapter
 from cloudmgr.workflows import quota_changes, request_facts
@@ -186,6 +186,8 @@ class TestWaiting:
         assert (draft.phase, draft.after_id) == ("in_review", None)
         assert desk.used(desk.world.project.account_id) == (0, 21)
         assert "Submitted by itself" in told(desk, draft)
+        notices = select(Happening).where(Happening.event == "request.waiting")
+        assert desk.session.exec(notices).one().recipients["people"] == [str(draft.requester_id)]
 
     def test_it_is_submitted_once_however_often_the_worker_tries(self, desk: Desk) -> None:
         change = ask(desk, {"servers": 23})

@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from cloudmgr.domain import clock
 from cloudmgr.domain.errors import Conflict
-from cloudmgr.models import AuditEvent, QuotaVerification, ResourceRequest, Server
+from cloudmgr.models import AuditEvent, Happening, QuotaVerification, ResourceRequest, Server
 from cloudmgr.services import quota_proofs, requests
 from quotas.holdings import PARTS
 from quotas.tables import BalanceRow
@@ -117,6 +117,9 @@ def test_a_wrong_number_is_an_alarm_with_its_row_and_is_not_repaired(desk: Desk)
     assert {each["key"] for each in row.mismatches} == {"servers"}
     alarm = desk.session.exec(select(AuditEvent).where(AuditEvent.event == "quota.alarm")).one()
     assert (alarm.outcome, alarm.detail["mismatches"]) == ("failure", 2)
+    quota_proofs.verify_now(desk.session, LOCAL)
+    notice = desk.session.exec(select(Happening).where(Happening.event == "quota.mismatch")).one()
+    assert notice.message["params"] == {"count": 2}, "the same numbers are told once a day"
     assert quota_proofs.gauges(desk.session)["cloudmgr_quota_mismatches"] == 2
     assert (
         desk.session.get_one(BalanceRow, (desk.world.root.account_id, "servers"), populate_existing=True).reserved == 5

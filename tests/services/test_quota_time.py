@@ -114,6 +114,21 @@ def test_two_districts_sign_and_the_quota_comes_back_by_itself(
     assert ledger.verify(session).ok
 
 
+def test_both_sides_are_reminded_once_a_week_before_a_loan_ends(
+    session: Session, city: City, lender: Actor, borrower: Actor
+) -> None:
+    with clock.stepped(clock.now()) as step:
+        loan = offer(session, lender, city).loan.loan_id
+        quota_loans.decide(session, borrower, loan, DecideLoan(decision="accept"))
+        step(22 * DAY)
+        assert round_of(session) == 0
+        step(2 * DAY)
+        assert (round_of(session), round_of(session)) == (1, 0)
+        notice = session.exec(select(Happening).where(Happening.event == "loan.ending")).one()
+    places = {place for _, place in notice.recipients["roles"]}
+    assert places == {str(city.furong.id), str(city.yuelu.id)}
+
+
 def test_only_the_other_sides_administrator_and_another_person_signs(
     session: Session, city: City, lender: Actor, borrower: Actor
 ) -> None:
