@@ -295,4 +295,4 @@ def set_amount(session: Session, loan_id: UUID, key: str, **values: int) -> None
 
 
 def _no_such_loan(loan_id: UUID) -> NotFound:
-    return NotFound(N_("There is no such loan."), detail=f"loan {loan_id}")
+    return NotFound(N_("The ledger has no such loan."), detail=f"loan {loan_id}")

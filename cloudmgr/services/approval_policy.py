@@ -30,7 +30,6 @@ from cloudmgr.services.notices import notify
 from cloudmgr.services.policy import policy_of
 from cloudmgr.services.usernames import username_key
 from cloudmgr.store import approvals, organizations, users
-from cloudmgr.store.recent import recent
 
 MAX_RULES, MAX_SEATS, MAX_TEXT = 100, 10, 200_000
 _PACKAGED = "approval_policy.toml"
@@ -241,8 +240,7 @@ def in_force(session: Session) -> InForce:
     Where none was loaded, or none has begun, the packaged one holds.
     """
     today = clock.today()
-    row = approvals.policy_in_force(session, today)
-    policy = parse(row.text if row is not None else packaged_text())
+    policy = parse(approvals.policy_in_force(session, today) or packaged_text())
     return InForce(policy, policy.is_expired(today))
 
 
@@ -260,7 +258,7 @@ def read_current(session: Session, actor: Actor) -> InForce:
 
 def deciding(session: Session) -> Policy:
     """Return the policy in force for a submission; where it has expired, say so loudly: in the log, and to administrators."""
-    found = recent(session, ("policy", clock.today()), lambda: in_force(session))
+    found = in_force(session)
     policy = found.policy
     if found.is_expired:
         logger.error(

@@ -1,5 +1,6 @@
 """Reading and writing approval policies, stages, their seats, and decisions."""
 
+import functools
 import uuid
 from collections.abc import Iterable
 from datetime import date
@@ -22,15 +23,21 @@ def policy_by_version(session: Session, version: str) -> ApprovalPolicy | None:
     return session.exec(select(ApprovalPolicy).where(ApprovalPolicy.version == version)).first()
 
 
-def policy_in_force(session: Session, today: date) -> ApprovalPolicy | None:
-    """Return the version begun last among those not over, else begun last; None where none has begun."""
+@functools.cache
+def _in_force() -> sa.Select[str]:
+    today = sa.bindparam("today", type_=sa.Date())
     is_over = sa.case((col(ApprovalPolicy.valid_until) < today, 1), else_=0)
-    return session.exec(
-        select(ApprovalPolicy)
+    return (
+        sa.select(col(ApprovalPolicy.text))
         .where(col(ApprovalPolicy.valid_from) <= today)
         .order_by(is_over, col(ApprovalPolicy.valid_from).desc(), col(ApprovalPolicy.id).desc())
         .limit(1)
-    ).first()
+    )
+
+
+def policy_in_force(session: Session, today: date) -> str | None:
+    """Return the text of the version begun last among those not over, else begun last; None where none has begun."""
+    return session.execute(_in_force(), {"today": today}).scalar()
 
 
 def policies(session: Session) -> list[ApprovalPolicy]:

@@ -21,7 +21,6 @@ R = TypeVar("R", bound=SQLModel)
 MAX_AGE_S = 1.0
 TABLES = frozenset(
     {
-        "approval_policies",
         "backend_shares",
         "backends",
         "flavors",

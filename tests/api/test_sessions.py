@@ -114,9 +114,9 @@ def test_unknown_users_take_as_long_as_known_ones(town: Town) -> None:
     relaxed = town.again(security={"rate_limits": False})
 
     def seconds(name: str) -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         relaxed.login(name, "wrong")
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     seconds("requester")
     known = statistics.median(seconds("requester") for _ in range(9))
