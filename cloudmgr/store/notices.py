@@ -37,7 +37,11 @@ def _insert_new(session: Session, table: Any, rows: Sequence[Mapping[str, Any]],
     if not rows:
         return 0
     insert = sqlite.insert(table) if is_sqlite(session) else postgresql.insert(table)
-    result = session.execute(insert.values(list(rows)).on_conflict_do_nothing(index_elements=list(unique)))
+    result = session.execute(
+        insert.values(list(rows))
+        .on_conflict_do_nothing(index_elements=list(unique))
+        .execution_options(preserve_rowcount=True)  # of an INSERT it is forgotten otherwise
+    )
     return int(result.rowcount)  # type: ignore[attr-defined]
 
 

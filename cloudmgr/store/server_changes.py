@@ -79,9 +79,9 @@ def remind(session: Session, server_id: uuid.UUID, lease_end: date, days: int) -
     done = session.execute(
         insert.values(id=new_id(), created_at=clock.now(), server_id=server_id, lease_end=lease_end, days=days)
         .on_conflict_do_nothing(index_elements=["server_id", "lease_end", "days"])
-        .execution_options(synchronize_session=False)
+        .execution_options(synchronize_session=False, preserve_rowcount=True)
     )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    return done.rowcount == 1  # type: ignore[attr-defined]
 
 
 def leases_ending(session: Session, *, by: date, after: uuid.UUID | None, limit: int) -> list[Server]:
