@@ -81,7 +81,7 @@ def remind(session: Session, server_id: uuid.UUID, lease_end: date, days: int) -
         .on_conflict_do_nothing(index_elements=["server_id", "lease_end", "days"])
         .execution_options(synchronize_session=False, preserve_rowcount=True)
     )
-    return done.rowcount == 1  # type: ignore[attr-defined]
+    return int(done.rowcount) == 1  # type: ignore[attr-defined]
 
 
 def leases_ending(session: Session, *, by: date, after: uuid.UUID | None, limit: int) -> list[Server]:
