@@ -18,9 +18,9 @@ from cloudmgr.domain.errors import Conflict, InvalidInput
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_
 from quotas.accounts import require_open
-from quotas.admission import EMPTY, Balance, Level
+from quotas.admission import EMPTY
 from quotas.books import BALANCES
-from quotas.keys import Key, parse_key, stored_key
+from quotas.keys import stored_key
 from quotas.loan_books import (
     BORROWER,
     LENDER,
@@ -37,7 +37,7 @@ from quotas.loan_books import (
     shift,
     still_used_of,
 )
-from quotas.parts import check_amount
+from quotas.movable import checked, kept, require_limited
 from quotas.refusals import Binding, LimitInUse
 from quotas.transfers import sides
 
@@ -60,7 +60,7 @@ def offer_loan(
         InvalidInput: one stands above the other, either has no limit on a key, the end is past, no reason.
         Conflict: an account is closed. NotFound: no such account.
     """
-    wanted = _checked(amounts)
+    wanted = checked(amounts)
     if until <= clock.now():
         raise InvalidInput(N_("A loan ends on a day to come."), field="until")
     if not reason.strip():
@@ -68,7 +68,7 @@ def offer_loan(
     giving, taking = sides(session, lender, borrower)
     require_open(giving[-1], taking[-1])
     for end in (giving[-1], taking[-1]):
-        _require_limited(end, wanted)
+        require_limited(end, wanted)
     loan_id = new_id()
     connection = session.connection()
     connection.execute(
@@ -116,13 +116,13 @@ def accept_loan(session: Session, loan_id: UUID, *, signer: str, note: str = "")
     giving, taking = sides(session, loan.lender_id, loan.borrower_id)
     require_open(giving[-1], taking[-1])
     for end in (giving[-1], taking[-1]):
-        _require_limited(end, wanted)
+        require_limited(end, wanted)
     in_use = [
-        Binding(level.account_id, level.name, key, held.limit, held.used, held.reserved, amount, _kept(held))
+        Binding(level.account_id, level.name, key, held.limit, held.used, held.reserved, amount, kept(held))
         for level in giving
         for key, amount in wanted.items()
         if (held := level.balances.get(key, EMPTY)).limit is not None
-        and held.limit - held.used - held.reserved - _kept(held) < amount
+        and held.limit - held.used - held.reserved - kept(held) < amount
     ]
     if in_use:
         raise LimitInUse(in_use)
@@ -168,7 +168,7 @@ def return_loan(session: Session, loan_id: UUID, amounts: Mapping[str, int] | No
     loan = locked(session, loan_id)
     if loan.state != "active":
         raise Conflict(N_("Only a loan that stands can be given back early."))
-    given = {str(key): amount for key, amount in _checked(amounts).items()} if amounts is not None else None
+    given = {str(key): amount for key, amount in checked(amounts).items()} if amounts is not None else None
     if given is None:
         given = {key: held.outstanding for key, held in loan.amounts.items() if held.outstanding}
     for key, amount in given.items():
@@ -307,37 +307,6 @@ def _close_if_empty(session: Session, loan_id: UUID, *, otherwise: str = "active
         set_loan(session, loan_id, state=state, **({"ended_at": clock.now()} if is_over else {}))
         return get_loan(session, loan_id)
     return loan
-
-
-def _checked(amounts: Mapping[str, int]) -> dict[Key, int]:
-    wanted: dict[Key, int] = {}
-    for text, amount in amounts.items():
-        key = parse_key(text)
-        if key in wanted:
-            raise InvalidInput(N_("Quota key {key} is given twice."), field=f"amounts.{text}", key=str(key))
-        check_amount(str(key), amount)
-        if amount:
-            wanted[key] = amount
-    if not wanted:
-        raise InvalidInput(N_("Say how much goes, by key."), field="amounts")
-    return wanted
-
-
-def _require_limited(level: Level, wanted: Mapping[Key, int]) -> None:
-    for key in wanted:
-        if level.balances.get(key, EMPTY).limit is None:
-            raise InvalidInput(
-                N_("{account} has no limit on {key}: there is nothing to take from or to add to. Set a limit first."),
-                field=f"amounts.{key}",
-                account=level.name,
-                key=key.describe(),
-            )
-
-
-def _kept(held: Balance) -> int:
-    """Return what of a limit may not leave besides what is used: promised below or to itself, or borrowed."""
-    taken = held.used + held.reserved
-    return max(taken + held.set_aside, held.guaranteed, held.borrowed) - taken
 
 
 def _require_offered(loan: Loan) -> None:

@@ -12,8 +12,9 @@ from cloudmgr.domain.messages import N_
 from quotas.accounts import lock_tree, no_such_account, require_open
 from quotas.admission import EMPTY, Balance, Level
 from quotas.books import read_levels
-from quotas.keys import Key, parse_key
+from quotas.keys import Key
 from quotas.limits import LimitChange, change_limits
+from quotas.movable import checked, kept, require_limited
 from quotas.parts import check_amount
 from quotas.refusals import Binding, LimitInUse
 
@@ -55,15 +56,15 @@ def transfer(
         InvalidInput: one stands above the other, either has no limit on a key, impossible amounts, no reason.
         Conflict: one of them is closed. NotFound: no such account.
     """
-    wanted = _checked(amounts)
+    wanted = checked(amounts)
     require_reason(reason)
     lock_tree(session, giver)
     giving, taking = sides(session, giver, taker)
     require_open(giving[-1], taking[-1])
     for end in (giving[-1], taking[-1]):
-        _require_limited(end, wanted)
+        require_limited(end, wanted)
     in_use = [
-        Binding(level.account_id, level.name, key, held.limit, held.used, held.reserved, amount, _kept(held))
+        Binding(level.account_id, level.name, key, held.limit, held.used, held.reserved, amount, kept(held))
         for level in giving
         for key, amount in wanted.items()
         if (held := level.balances.get(key, EMPTY)).limit is not None and _free(held, held.limit) < amount
@@ -123,38 +124,9 @@ def require_reason(reason: str) -> None:
         raise InvalidInput(N_("Say why the limit changes."), field="reason")
 
 
-def _checked(amounts: Mapping[str, int]) -> dict[Key, int]:
-    wanted: dict[Key, int] = {}
-    for text, amount in amounts.items():
-        key = parse_key(text)
-        if key in wanted:
-            raise InvalidInput(N_("Quota key {key} is given twice."), field=f"amounts.{text}", key=str(key))
-        check_amount(str(key), amount)
-        if amount:
-            wanted[key] = amount
-    if not wanted:
-        raise InvalidInput(N_("Say how much goes, by key."), field="amounts")
-    return wanted
-
-
-def _require_limited(level: Level, wanted: Mapping[Key, int]) -> None:
-    for key in wanted:
-        if level.balances.get(key, EMPTY).limit is None:
-            raise InvalidInput(
-                N_("{account} has no limit on {key}: there is nothing to take from or to add to. Set a limit first."),
-                field=f"amounts.{key}",
-                account=level.name,
-                key=key.describe(),
-            )
-
-
-def _kept(held: Balance) -> int:
-    return max(held.used + held.reserved + held.set_aside, held.guaranteed, held.borrowed) - held.used - held.reserved
-
-
 def _free(held: Balance, limit: int) -> int:
     """Return how much of a limit can leave: neither in use, nor promised to or kept for anybody, nor on loan."""
-    return limit - held.used - held.reserved - _kept(held)
+    return limit - held.used - held.reserved - kept(held)
 
 
 def _follow(level: Level, wanted: Mapping[Key, int], sign: int) -> list[LimitChange]:

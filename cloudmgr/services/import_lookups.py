@@ -15,11 +15,12 @@ from cloudmgr.domain import addresses
 from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.findings import ServerSource
 from cloudmgr.domain.messages import N_
-from cloudmgr.domain.phases import REFUSED_LEVELS, ServerPhase, Tier
+from cloudmgr.domain.phases import ServerPhase, Tier
 from cloudmgr.domain.placement import may_use
 from cloudmgr.models import Backend, ObservedServer, Organization, Project, Subnet, Zone
 from cloudmgr.services.import_cells import WrongCellError
 from cloudmgr.services.import_sheet import Sheet, SheetRow
+from cloudmgr.services.sheet_projects import one_project
 from cloudmgr.store import imports, organizations
 from cloudmgr.store.imports import Candidate, Held
 
@@ -171,35 +172,7 @@ class Lookups:
             and (not org_code or org_code in (organization.code, organization.uscc))
             and (not org_name or organization.name == org_name)
         ]
-        if not fits:
-            raise WrongCellError(
-                "no_such_project",
-                N_("There is no such information system among yours."),
-                N_("Create it first, or correct the name, the code or the unit."),
-                column=column,
-            )
-        if len(fits) > 1:
-            raise WrongCellError(
-                "ambiguous",
-                N_("{count} information systems of yours fit this line, of {organizations}."),
-                N_("Give the unit and the code of the system as well."),
-                column=column,
-                count=len(fits),
-                organizations=", ".join(sorted({organization.name for _, organization in fits})[:5]),
-            )
-        project = fits[0][0]
-        if project.is_classified or project.mlps_level in REFUSED_LEVELS:
-            raise WrongCellError(
-                "classification_refused",
-                N_("Classified systems and systems of MLPS level 4 and above must not use this platform."),
-                N_("Remove the line."),
-                column=column,
-            )
-        if not project.is_active:
-            raise WrongCellError(
-                "closed", N_("The project is closed."), N_("Reopen it, or choose another."), column=column
-            )
-        return fits[0]
+        return one_project(fits, column)
 
     def backend(self, seen: ObservedServer, organization: Organization) -> Backend:
         """Return the cloud a server stands at, which its organization may use."""

@@ -16,7 +16,6 @@ from cloudmgr.domain import clock, leases, naming
 from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import ImportRefused, InvalidInput, Refusal
 from cloudmgr.domain.messages import N_
-from cloudmgr.domain.phases import REFUSED_LEVELS
 from cloudmgr.models import Organization, Project
 from cloudmgr.services import requests, resolution
 from cloudmgr.services.import_cells import WrongCellError
@@ -25,6 +24,7 @@ from cloudmgr.services.inputs import Input
 from cloudmgr.services.policy import policy_of
 from cloudmgr.services.request_inputs import MAX_ENTRIES, CreateRequest, ServersEntry, body_adapter
 from cloudmgr.services.request_kinds import kind_of
+from cloudmgr.services.sheet_projects import one_project
 from cloudmgr.store import imports, lookups, servers
 
 MOST_TOLD = 500
@@ -209,36 +209,7 @@ class _Lookups:
         column = "system_name" if row.get("system_name") or not row.get("system_code") else "system_code"
         if not (row.get("system_name") or row.get("system_code")):
             raise WrongCellError("required", N_("The cell is empty."), N_("Fill in the cell."), column=column)
-        fits = self._fitting(row)
-        if not fits:
-            raise WrongCellError(
-                "no_such_project",
-                N_("There is no such information system among yours."),
-                N_("Create it first, or correct the name, the code or the unit."),
-                column=column,
-            )
-        if len(fits) > 1:
-            raise WrongCellError(
-                "ambiguous",
-                N_("{count} information systems of yours fit this line, of {organizations}."),
-                N_("Give the unit and the code of the system as well."),
-                column=column,
-                count=len(fits),
-                organizations=", ".join(sorted({organization.name for _, organization in fits})[:5]),
-            )
-        project = fits[0][0]
-        if project.is_classified or project.mlps_level in REFUSED_LEVELS:
-            raise WrongCellError(
-                "classification_refused",
-                N_("Classified systems and systems of MLPS level 4 and above must not use this platform."),
-                N_("Remove the line."),
-                column=column,
-            )
-        if not project.is_active:
-            raise WrongCellError(
-                "closed", N_("The project is closed."), N_("Reopen it, or choose another."), column=column
-            )
-        return fits[0]
+        return one_project(self._fitting(row), column)
 
     def _check_names(self, row: SheetRow, project: Project) -> None:
         used = self._used.setdefault(project.id, {})
