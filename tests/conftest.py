@@ -57,27 +57,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Send all tests on real guests to one worker, one after another: the guests share two cores with everything else.
+    """Keep together what shares something dear: all tests on one lab with one worker, and the tests of a file, which share what they prepare.
 
-    Files that ask for a group (`xdist_group`) or drive a browser stay together too; every other test goes wherever a worker is free. Our own
-    scheduler, because pytest-xdist 3.8 no longer sees its groups under pytest 9.
+    The files on workflows prepare a city for each database, so each of them comes in two parts. Our own scheduler, because
+    pytest-xdist 3.8 no longer sees its groups under pytest 9.
     """
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - only there under xdist
 
     class ByLab(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return _scope(nodeid.partition("::")[0], config.rootpath) or nodeid
+            file, _, test = nodeid.partition("::")
+            if file.startswith("tests/workflows/") and "postgresql" in test:
+                return f"{file} on PostgreSQL"
+            return _lab_of(file, config.rootpath) or file
 
     return ByLab(config, log)
 
 
 @functools.cache
-def _scope(file: str, root: Path) -> str:
+def _lab_of(file: str, root: Path) -> str:
+    """Return the lab whose tests run one after another: its guests share two cores with everything else."""
     text = (root / file).read_text(encoding="utf-8")
-    for lab in ("libvirt", "openstack"):
-        if f'lab("{lab}")' in text:
-            return lab
-    return file if "xdist_group" in text or 'lab("chromium")' in text else ""
+    return next((lab for lab in ("libvirt", "openstack") if f'lab("{lab}")' in text), "")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -20,8 +20,6 @@ from cloudmgr.models import ResourceRequest, Server
 from tests.served import Served, opened, prepare, serving, until
 from tests.world import simulated_backend
 
-pytestmark = pytest.mark.xdist_group("admission")
-
 ASKED, CLIENTS, ROOM = 200, 64, 50
 POOL = [simulated_backend("kp", hosts=4)]
 

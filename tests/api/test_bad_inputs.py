@@ -26,8 +26,6 @@ from tests.stocked import copied, project_named, row_counts, stand
 from tests.support import client_for
 from tests.world import World
 
-pytestmark = pytest.mark.xdist_group("bad inputs")
-
 TABLE: list[Bad] = [
     *bad_inputs.TRANSPORT,
     *bad_inputs.CREATES,

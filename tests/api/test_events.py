@@ -14,8 +14,6 @@ from cloudmgr.store import requests
 from tests.served import Served, prepare, sent_events, serving, until
 from tests.world import simulated_backend
 
-pytestmark = pytest.mark.xdist_group("live")
-
 STREAMS = 5
 
 

@@ -14,8 +14,6 @@ from tests.served import Served, opened, prepare, sent_events, serving, until
 from tests.support import PASSWORD
 from tests.world import World
 
-pytestmark = pytest.mark.xdist_group("live")
-
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:

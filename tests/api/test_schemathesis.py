@@ -27,7 +27,7 @@ from tests.stocked import stand
 from tests.support import open_token
 from tests.world import World
 
-pytestmark = [pytest.mark.xdist_group("schemathesis"), pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 EXAMPLES = int(os.environ.get("CLOUDMGR_FUZZ_EXAMPLES", "2"))
 """Right and wrong inputs each, for every operation and role; more on a quiet evening."""

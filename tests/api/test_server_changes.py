@@ -12,8 +12,6 @@ from cloudmgr.models import Flavor
 from tests.api.test_volumes import _fulfil, _login
 from tests.served import Served, prepare, serving, until
 
-pytestmark = pytest.mark.xdist_group("live")
-
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:

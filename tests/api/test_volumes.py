@@ -9,8 +9,6 @@ import pytest
 from tests.served import Served, prepare, serving, until
 from tests.support import PASSWORD
 
-pytestmark = pytest.mark.xdist_group("live")
-
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:

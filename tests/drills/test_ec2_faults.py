@@ -8,7 +8,7 @@ import pytest
 from tests.drills import suite
 from tests.drills.run import Town
 
-pytestmark = [pytest.mark.lab("moto"), pytest.mark.xdist_group("moto-drill")]
+pytestmark = pytest.mark.lab("moto")
 
 
 @pytest.fixture(scope="module")

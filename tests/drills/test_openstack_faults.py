@@ -8,7 +8,7 @@ import pytest
 from tests.drills import suite
 from tests.drills.run import Town
 
-pytestmark = [pytest.mark.lab("openstack"), pytest.mark.xdist_group("openstack-drill")]
+pytestmark = pytest.mark.lab("openstack")
 
 
 @pytest.fixture(scope="module")

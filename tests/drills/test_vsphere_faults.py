@@ -8,7 +8,7 @@ import pytest
 from tests.drills import changes, suite
 from tests.drills.run import Town
 
-pytestmark = [pytest.mark.lab("vsphere"), pytest.mark.xdist_group("vsphere-drill")]
+pytestmark = pytest.mark.lab("vsphere")
 
 
 @pytest.fixture(scope="module")

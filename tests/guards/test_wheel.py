@@ -12,8 +12,6 @@ import pytest
 
 from tests.guards.tree import ROOT, files
 
-pytestmark = pytest.mark.xdist_group("wheel")
-
 _PACKAGES = ("cloudmgr/", "providers/", "quotas/", "web/", "playbooks/")
 _BUILD_ONLY = {"web/vendor.py", "web/package.json", "web/package-lock.json", "web/.npmrc"}
 _VENDORED = {"web/static/vendor/htmx/htmx.min.js", "web/static/vendor/swagger-ui/swagger-ui-bundle.js"}

@@ -1,10 +1,6 @@
 """The clock of approvals as people meet it: deadlines in exchanged working days, reminders, urging, escalation, timeouts; killed anywhere."""
 
-import pytest
-
 from tests.journeys.office import Office
-
-pytestmark = pytest.mark.xdist_group("live")
 
 SLOW = """
 version = "test/slow"

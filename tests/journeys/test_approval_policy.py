@@ -2,11 +2,8 @@
 
 from typing import Any
 
-import pytest
-
 from tests.journeys.office import Office
 
-pytestmark = pytest.mark.xdist_group("live")
 CONDITIONS = """
 version = "test/{version}"
 title = "各类条件"

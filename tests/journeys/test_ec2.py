@@ -15,7 +15,7 @@ from tests.journeys.town import Town, town
 from tests.providers import ec2_lab
 from tests.world import ZONE
 
-pytestmark = [pytest.mark.lab("moto"), pytest.mark.xdist_group("moto")]
+pytestmark = pytest.mark.lab("moto")
 
 POWER = {"running": "running", "stopped": "stopped"}
 PIECES = (

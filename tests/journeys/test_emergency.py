@@ -1,10 +1,7 @@
 """Emergency orders and change freezes (重保期), served and killed: built first and approved after, flagged, held back, let go."""
 
-import pytest
-
 from tests.journeys.office import Office
 
-pytestmark = pytest.mark.xdist_group("live")
 SETTINGS = {"policy": {"emergency_allowance": {"servers": 3, "vcpus": 8}, "emergency_days": 3}}
 
 

@@ -26,7 +26,7 @@ from tests import world
 from tests.providers import libvirt_lab
 from tests.workflows.proofs import Case, Zygote, playbooks_running, prepare
 
-pytestmark = [pytest.mark.lab("libvirt"), pytest.mark.xdist_group("libvirt")]
+pytestmark = pytest.mark.lab("libvirt")
 
 TIMEOUT_S = 1200
 IMAGES = ("debian-12-aarch64", "debian-12-x86_64")

@@ -17,7 +17,7 @@ from tests.journeys.town import Town, town
 from tests.providers import libvirt_lab
 from tests.world import ZONE
 
-pytestmark = [pytest.mark.lab("libvirt"), pytest.mark.xdist_group("libvirt")]
+pytestmark = pytest.mark.lab("libvirt")
 
 DOMAIN = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
 <os><type arch='x86_64'>hvm</type></os><devices>

@@ -2,12 +2,9 @@
 
 from typing import Any
 
-import pytest
-
 from cloudmgr.domain.access import Role
 from tests.journeys.office import Office
 
-pytestmark = pytest.mark.xdist_group("live")
 TWO = """
 version = "test/two"
 title = "两级"

@@ -2,11 +2,8 @@
 
 from typing import Any
 
-import pytest
-
 from tests.journeys.office import Office
 
-pytestmark = pytest.mark.xdist_group("live")
 WHY = {"reason": "年中调剂", "basis_no": "长数〔2026〕18号"}
 
 

@@ -6,12 +6,10 @@ import time
 from typing import Any
 
 import openpyxl
-import pytest
 
 from tests.journeys.office import Office
 from tests.world import ZONE
 
-pytestmark = pytest.mark.xdist_group("live")
 SHEETS = "/requests/sheets"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 

@@ -11,7 +11,7 @@ from tests.journeys.town import Town, town
 from tests.providers import vsphere_lab
 from tests.world import ZONE
 
-pytestmark = [pytest.mark.lab("vsphere"), pytest.mark.xdist_group("vsphere")]
+pytestmark = pytest.mark.lab("vsphere")
 
 TEMPLATE = "debian-12-aarch64"
 POWER = {"poweredOn": "running", "poweredOff": "stopped"}

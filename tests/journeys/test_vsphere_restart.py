@@ -9,7 +9,7 @@ from tests.journeys.test_vsphere import VSphere
 from tests.journeys.town import Town, town
 from tests.providers import vsphere_lab
 
-pytestmark = [pytest.mark.lab("vsphere"), pytest.mark.xdist_group("vsphere")]
+pytestmark = pytest.mark.lab("vsphere")
 
 
 @pytest.fixture(scope="module")

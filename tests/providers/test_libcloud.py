@@ -13,7 +13,7 @@ from providers.libcloud.provider import LibcloudProvider
 from tests.providers import ec2_lab
 from tests.providers.contract import ProviderContract
 
-pytestmark = [pytest.mark.lab("moto"), pytest.mark.xdist_group("moto")]
+pytestmark = pytest.mark.lab("moto")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.providers.certificates import make_certificate
 from tests.providers.faults import FaultProxy
 from tests.providers.hooks import ProviderHooks
 
-pytestmark = [pytest.mark.lab("moto"), pytest.mark.xdist_group("moto")]
+pytestmark = pytest.mark.lab("moto")
 
 BUSY = b"<Response><Errors><Error><Code>Unavailable</Code><Message>later</Message></Error></Errors></Response>"
 

@@ -13,7 +13,7 @@ from tests.providers.contract import ProviderContract
 from tests.providers.faults import FaultProxy
 from tests.providers.vsphere_lab import PASSWORD, vcenter
 
-pytestmark = [pytest.mark.lab("vsphere"), pytest.mark.xdist_group("vsphere")]
+pytestmark = pytest.mark.lab("vsphere")
 
 
 @contextmanager

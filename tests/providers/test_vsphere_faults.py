@@ -18,7 +18,7 @@ from tests.providers.contract import ProviderContract
 from tests.providers.faults import FaultProxy
 from tests.providers.vsphere_lab import PASSWORD, vcenter
 
-pytestmark = [pytest.mark.lab("vsphere"), pytest.mark.xdist_group("vsphere")]
+pytestmark = pytest.mark.lab("vsphere")
 ARM = Architecture.AARCH64
 SLOW = ("cloneVm", "reconfigVm", "customizeVm", "powerOn", "powerOff", "destroy")
 LIMIT_S = 60
