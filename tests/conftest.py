@@ -1,6 +1,7 @@
 """Fixtures every test may ask for: real databases, and labs that are reported by name when they are missing."""
 
 import functools
+import gc
 import json
 import os
 import shutil
@@ -53,6 +54,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Step back behind the guests when several test processes share the cores: a guest that gets no time looks like a broken one."""
     if hasattr(config, "workerinput"):
         os.nice(10)
+
+
+def pytest_collection_finish() -> None:
+    """Set aside what thousands of collected tests and everything imported occupy: every full collection would walk through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
