@@ -8,6 +8,7 @@ import shutil
 import socket
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ import sqlalchemy as sa
 LABS_REQUIRED = os.environ.get("CLOUDMGR_REQUIRE_LABS") == "1"
 LAB_HOME = Path(os.environ.get("LAB", Path.home() / ".cache" / "cloudmgr-lab"))
 MOTO = Path(__file__).parents[1] / ".venv" / "moto" / "bin" / "moto_server"
+LONG = tuple(
+    f"tests/{each}"
+    for each in ("workflows", "drills", "journeys", "browser", "cli", "api/test_admission", "api/test_schem")
+)
+"""Where tests start processes of their own, and a file takes minutes."""
 _missing: dict[str, int] = {}
 _ROOM_BYTES = 4 << 30
 
@@ -78,7 +84,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
                 return f"{file} on PostgreSQL"
             return _lab_of(file, config.rootpath) or file
 
+    config.option.loadscopereorder = False  # `pytest_collection_modifyitems` has put them in order
     return ByLab(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, when several test processes share the work: then none has much left when the others are done."""
+    if not hasattr(config, "workerinput"):
+        return
+    files = [item.nodeid.partition("::")[0] for item in items]
+    number = Counter(files)
+
+    def turn(file: str) -> tuple[int, int, str]:
+        is_long = file.startswith(LONG) or bool(_lab_of(file, config.rootpath))
+        return (not is_long, -number[file], file)
+
+    items.sort(key=lambda item: turn(item.nodeid.partition("::")[0]))
 
 
 @functools.cache
