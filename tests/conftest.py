@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from anyio.from_thread import start_blocking_portal
+from starlette.testclient import TestClient
 
 LABS_REQUIRED = os.environ.get("CLOUDMGR_REQUIRE_LABS") == "1"
 LAB_HOME = Path(os.environ.get("LAB", Path.home() / ".cache" / "cloudmgr-lab"))
@@ -131,6 +133,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"MISSING LAB {name}: {count} tests did not run; `make labs` brings it up", yellow=True
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_event_loop() -> Iterator[None]:
+    """Serve what test clients ask on one event loop, as a server does: what requests wait for together belongs to one loop."""
+    with start_blocking_portal() as portal:
+        TestClient.portal = portal
+        yield
+        TestClient.portal = None
 
 
 @pytest.fixture(scope="session")
