@@ -26,7 +26,7 @@ demo: $(RUNTIME) vendor ## start the sample city on http://127.0.0.1:$(PORT) (PO
 	@CLOUDMGR_DATA_DIR="$(DATA_DIR)" exec $(BIN)/cloudmgr demo --port $(PORT)
 
 test: $(DEV) $(MOTO) vendor ## run the whole suite that needs no system packages (TESTS=path narrows it)
-	@$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --max-worker-restart=0 $(TESTS)
 
 labs: $(DEV) $(MOTO) ## install system packages and start the labs (needs root)
 	@tests/labs/start
