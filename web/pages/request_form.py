@@ -110,6 +110,8 @@ def edit(desk: DeskDep, request_id: uuid.UUID) -> Response:
         return go(f"/requests/{request_id}/limits")
     if kind in server_changes.CORRECTED:
         return go(f"/requests/{request_id}/change")
+    if kind == RequestKind.RETIRE:
+        return go(f"/requests/{request_id}/retirement")
     sheet = _stored(desk, str(request_id))
     view = requests.get_request(desk.session, desk.actor, request_id)
     values = form_values(view.request.body)

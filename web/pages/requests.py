@@ -28,7 +28,7 @@ from web.presenters.deadlines import Due, due, shown_in_list
 
 router = page_router()
 
-_EDITABLE = frozenset({RequestKind.CREATE, RequestKind.QUOTA_CHANGE}) | server_changes.CORRECTED
+_EDITABLE = frozenset({RequestKind.CREATE, RequestKind.QUOTA_CHANGE, RequestKind.RETIRE}) | server_changes.CORRECTED
 """Kinds with a form in which a draft or a returned one is corrected; others are sent again as they are."""
 _RETRIABLE = frozenset({RequestPhase.FAILED, RequestPhase.PARTLY_FULFILLED})
 

@@ -1,7 +1,7 @@
 """Asking for changes of servers that stand: other sizes, later leases, freezing and back; one form for one server or many."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ def ask(desk: DeskDep, sent: FormDep) -> Response:
 @router.get("/requests/{request_id}/change", openapi_extra=rule(Action.REQUEST_MAKE))
 def edit(desk: DeskDep, request_id: uuid.UUID) -> Response:
     """Show a request for a change of servers that was returned, for correction."""
-    body = _body(desk, request_id)[1]
+    _, body, _ = correctable(desk, request_id, CORRECTED)
     sheet = _stored(desk, request_id, [_id(str(each)) for each in body.get("servers", [])])
     return sheet.page(Form({name: str(body[name]) for name in _SHOWN if body.get(name)}), 200)
 
@@ -95,19 +95,23 @@ def save(desk: DeskDep, request_id: uuid.UUID, sent: FormDep) -> Response:
     return _take(_stored(desk, request_id, _chosen(sent)), texts(sent))
 
 
-def _body(desk: Desk, request_id: uuid.UUID) -> tuple[str, dict[str, Any], str]:
-    """Return kind, body and the last decider's comment of one's own draft or returned request."""
+def correctable(desk: Desk, request_id: uuid.UUID, kinds: Collection[str]) -> tuple[str, dict[str, Any], str]:
+    """Return kind, body and the last decider's comment of one's own draft or returned request of these kinds.
+
+    Raises:
+        NotFound, Forbidden: it is not the reader's. Conflict: it is past that, or of another kind.
+    """
     access.require(desk.actor, Action.REQUEST_MAKE)
     view = requests.get_request(desk.session, desk.actor, request_id)
     if view.request.requester_id != desk.actor.user_id:
         raise Forbidden(N_("Only the person who made a request can change, submit or withdraw it."))
-    if RequestPhase(view.request.phase) not in EDITABLE_REQUESTS or view.request.kind not in CORRECTED:
+    if RequestPhase(view.request.phase) not in EDITABLE_REQUESTS or view.request.kind not in kinds:
         raise Conflict(N_("This request can no longer be changed. Withdraw it or make a new one."))
     return view.request.kind, view.request.body, last_comment(view)
 
 
 def _stored(desk: Desk, request_id: uuid.UUID, chosen: list[uuid.UUID]) -> "_Sheet":
-    kind, _, comment = _body(desk, request_id)
+    kind, _, comment = correctable(desk, request_id, CORRECTED)
     sheet = _Sheet(desk, kind, chosen)
     sheet.request_id, sheet.returned = request_id, comment
     return sheet
