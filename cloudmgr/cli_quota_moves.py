@@ -47,9 +47,9 @@ def transfer(
     place = place_of(ctx)
     with transaction(place, event=Event.QUOTA_TRANSFER) as (session, actor):
         command = TransferQuota(
-            giver=_account(session, giver),
-            taker=_account(session, taker),
-            amounts=dict(map(_amount, amounts)),
+            giver=account_of(session, giver),
+            taker=account_of(session, taker),
+            amounts=dict(map(amount_of, amounts)),
             reason=reason,
             basis_no=basis_no,
         )
@@ -68,7 +68,7 @@ def move(
     """Put an organization or information system, with all below it, under another organization."""
     place = place_of(ctx)
     with transaction(place, event=Event.QUOTA_MOVE) as (session, actor):
-        ids = {"account": _account(session, account), "parent": _account(session, parent)}
+        ids = {"account": account_of(session, account), "parent": account_of(session, parent)}
         done = quota_moves.move(session, actor, MoveAccount(**ids, reason=reason, basis_no=basis_no))
     _tell(place, done, as_json=as_json)
 
@@ -84,7 +84,7 @@ def merge(
     """Make one organization part of another, with everything below it and its limits."""
     place = place_of(ctx)
     with transaction(place, event=Event.QUOTA_MERGE) as (session, actor):
-        ids = {"source": _account(session, source), "target": _account(session, target)}
+        ids = {"source": account_of(session, source), "target": account_of(session, target)}
         done = quota_moves.merge(session, actor, MergeAccounts(**ids, reason=reason, basis_no=basis_no))
     _tell(place, done, as_json=as_json)
 
@@ -100,7 +100,7 @@ def close(
     place = place_of(ctx)
     with transaction(place, event=Event.QUOTA_CLOSE) as (session, actor):
         command = CloseAccount(reason=reason, basis_no=basis_no)
-        done = quota_moves.close(session, actor, _account(session, account), command)
+        done = quota_moves.close(session, actor, account_of(session, account), command)
     _tell(place, done, as_json=as_json)
 
 
@@ -114,7 +114,7 @@ def reopen(
     place = place_of(ctx)
     with transaction(place, event=Event.QUOTA_REOPEN) as (session, actor):
         command = CloseAccount(reason=reason, basis_no=basis_no)
-        quota_moves.reopen(session, actor, _account(session, account), command)
+        quota_moves.reopen(session, actor, account_of(session, account), command)
     place.say(N_("Account {account} is open."), account=account)
 
 
@@ -145,7 +145,8 @@ def load(
         raise typer.Exit(1)
 
 
-def _account(session: Session, code: str) -> UUID:
+def account_of(session: Session, code: str) -> UUID:
+    """Return the quota account with a code, as `quota show` tells it."""
     found = quotas.accounts_by_code(session, [code]).get(code, [])
     if len(found) != 1:
         raise CommandFailed(
@@ -155,7 +156,8 @@ def _account(session: Session, code: str) -> UUID:
     return found[0][0]
 
 
-def _amount(text: str) -> tuple[str, int]:
+def amount_of(text: str) -> tuple[str, int]:
+    """Return key and amount of a text like vcpus=64."""
     key, _, amount = text.rpartition("=")
     if not key or not amount.isdecimal():
         raise CommandFailed(N_("{text} is no amount; write it like vcpus=64."), text=text)

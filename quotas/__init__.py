@@ -19,7 +19,7 @@ from quotas.holdings import HeldPart, PartState, Reservation
 from quotas.holds import Hold, held_since_below, holds_below, pending_of
 from quotas.keys import DIMENSIONS, PLACEMENT_DIMENSIONS, Key, format_key, parse_key
 from quotas.limits import LimitChange, set_limits
-from quotas.loan_books import Loan, LoanAmount, all_loans, get_loan, loans_of
+from quotas.loan_books import Loan, LoanAmount, all_loans, count_loans, get_loan, lent, loans_of
 from quotas.loans import (
     accept_loan,
     due_loans,
@@ -102,6 +102,7 @@ __all__ = [
     "apply_term",
     "cancel_term",
     "close_account",
+    "count_loans",
     "create_account",
     "due_loans",
     "due_terms",
@@ -112,6 +113,7 @@ __all__ = [
     "get_reservation",
     "held_since_below",
     "holds_below",
+    "lent",
     "loans_of",
     "lock_accounts",
     "lock_tree",

@@ -47,7 +47,7 @@ class OverAllotted(Refusal):
         told = [
             Message(
                 N_("the limits below {account} would add up to {allotted} of its {limit} {key}"),
-                {"account": each.name, "allotted": each.allotted, "limit": each.limit, "key": each.key.describe()},
+                {"account": each.name, **each.key.told(allotted=each.allotted, limit=each.limit)},
             )
             for each in found[:_TOLD]
         ]

@@ -7,11 +7,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from cloudmgr.domain import architectures
 from cloudmgr.domain.architectures import CpuFamily
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.messages import N_, Message
+from cloudmgr.domain.units import MIB_PER_GIB
 
 DIMENSIONS = ("arch", "backend", "cpu_family", "environment", "is_xinchuang", "network_zone", "tier")
 """Every dimension there is, sorted; each is a column of `quota_balances` and `quota_parts`."""
@@ -77,11 +79,23 @@ class Key:
 
     def describe(self) -> Message:
         """Return the key in words that can be translated."""
-        name = Message(_RESOURCE_NAMES.get(self.resource, self.resource))
+        return self._named(_RESOURCE_NAMES.get(self.resource, self.resource))
+
+    def _named(self, resource: str) -> Message:
+        name = Message(resource)
         if not self.dims:
             return name
         narrowed = [Message(_DIMENSION_NAMES[dimension], {"value": value}) for dimension, value in self.dims]
         return Message(N_("{resource} ({narrowed})"), {"resource": name, "narrowed": narrowed})
+
+    def told(self, **amounts: Any) -> dict[str, Any]:
+        """Return amounts by name, and as `key` what they are amounts of: memory in GiB where all of them are whole."""
+        told, key = dict(amounts), self.describe()
+        numbers = {name: amount for name, amount in amounts.items() if isinstance(amount, int)}
+        if self.resource == "memory_mib" and not any(amount % MIB_PER_GIB for amount in numbers.values()):
+            told |= {name: amount // MIB_PER_GIB for name, amount in numbers.items()}
+            key = self._named(N_("GiB of memory"))
+        return told | {"key": key}
 
     def __str__(self) -> str:
         return format_key(self)

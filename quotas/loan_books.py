@@ -89,6 +89,26 @@ def all_loans(session: Session, *, states: Sequence[str] = (), most: int = 500) 
     return _read(session, LOANS.c.id.in_(newest))
 
 
+def count_loans(session: Session) -> dict[str, int]:
+    """Return how many loans there are of each state."""
+    counted = sa.select(LOANS.c.state, sa.func.count()).group_by(LOANS.c.state)
+    return {state: int(count) for state, count in session.connection().execute(counted)}
+
+
+def lent(session: Session) -> dict[tuple[str, str], int]:
+    """Return, by state and key, what is offered, and what of standing loans has not come back."""
+    amount = sa.case(
+        (LOANS.c.state == "offered", LOAN_AMOUNTS.c.amount), else_=LOAN_AMOUNTS.c.outstanding + LOAN_AMOUNTS.c.owed
+    )
+    rows = session.connection().execute(
+        sa.select(LOANS.c.state, LOAN_AMOUNTS.c.key, sa.func.sum(amount))
+        .join(LOAN_AMOUNTS, LOAN_AMOUNTS.c.loan_id == LOANS.c.id)
+        .where(LOANS.c.state.in_(["offered", "active", "overdue"]))
+        .group_by(LOANS.c.state, LOAN_AMOUNTS.c.key)
+    )
+    return {(state, key): int(total) for state, key, total in rows}
+
+
 def loans_in(
     session: Session, balances: Iterable[tuple[UUID, Key]], *, before: datetime
 ) -> dict[tuple[UUID, Key], list[tuple[Loan, int]]]:

@@ -177,8 +177,7 @@ def return_loan(session: Session, loan_id: UUID, amounts: Mapping[str, int] | No
             raise InvalidInput(
                 N_("Only {left} {key} of this loan are still out."),
                 field=f"amounts.{key}",
-                left=left,
-                key=stored_key(key).describe(),
+                **stored_key(key).told(left=left),
             )
     bound = [
         Binding(level.account_id, level.name, key, held.limit, held.used, held.reserved, amount)

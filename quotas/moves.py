@@ -173,7 +173,7 @@ def close_account(
             errors=[{"key": resource, "held": amount} for resource, amount in sorted(held.items())],
             account=level.name,
             held=[
-                Message(N_("{amount} {key}"), {"amount": amount, "key": Key(resource).describe()})
+                Message(N_("{amount} {key}"), Key(resource).told(amount=amount))
                 for resource, amount in sorted(held.items())
             ],
         )

@@ -48,10 +48,11 @@ class Outlived:
             ),
             {
                 "account": self.binding.name,
-                "limit": self.binding.limit,
-                "key": self.binding.key.describe(),
-                "taken": self.binding.used + self.binding.reserved,
-                "asked": self.binding.asked,
+                **self.binding.key.told(
+                    limit=self.binding.limit,
+                    taken=self.binding.used + self.binding.reserved,
+                    asked=self.binding.asked,
+                ),
                 "lender": self.loan.lender,
                 "until": self.loan.until.astimezone(clock.SHANGHAI).date().isoformat(),
             },

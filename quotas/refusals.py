@@ -52,44 +52,26 @@ class Binding:
                     "{account} has {left} of {limit} {key} left ({used} used, {reserved} reserved, {kept} kept free as "
                     "guaranteed to others) and {asked} more are asked for"
                 ),
-                {
-                    "account": self.name,
-                    "left": self.left,
-                    "limit": self.limit,
-                    "key": self.key.describe(),
-                    "used": self.used,
-                    "reserved": self.reserved,
-                    "kept": self.kept_free,
-                    "asked": self.asked,
-                },
+                {"account": self.name, **self.key.told(**self._amounts, kept=self.kept_free)},
             )
         return Message(
             N_(
                 "{account} has {left} of {limit} {key} left ({used} used, {reserved} reserved) and {asked} more are asked for"
             ),
-            {
-                "account": self.name,
-                "left": self.left,
-                "limit": self.limit,
-                "key": self.key.describe(),
-                "used": self.used,
-                "reserved": self.reserved,
-                "asked": self.asked,
-            },
+            {"account": self.name, **self.key.told(**self._amounts)},
         )
 
     def describe_giving(self) -> Message:
         """Return the finding as one clause, where what is asked for is to leave this account."""
         return Message(
             N_("{account} has {left} of {limit} {key} free and {asked} are to go"),
-            {
-                "account": self.name,
-                "left": self.left,
-                "limit": self.limit,
-                "key": self.key.describe(),
-                "asked": self.asked,
-            },
+            {"account": self.name, **self.key.told(left=self.left, limit=self.limit, asked=self.asked)},
         )
+
+    @property
+    def _amounts(self) -> dict[str, int]:
+        numbers = {"left": self.left, "limit": self.limit, "used": self.used, "reserved": self.reserved}
+        return {**numbers, "asked": self.asked}
 
 
 class QuotaExceeded(Refusal):
@@ -161,9 +143,10 @@ class GuaranteeRefused(Refusal):
                 N_("{account}: {promised} {key} would be guaranteed, and the limit is {limit}"),
                 {
                     "account": each["name"],
-                    "promised": each["guaranteed"],
-                    "key": stored_key(str(each["key"])).describe(),
-                    "limit": Message(N_("not set")) if each["limit"] is None else each["limit"],
+                    **stored_key(str(each["key"])).told(
+                        promised=each["guaranteed"],
+                        limit=Message(N_("not set")) if each["limit"] is None else each["limit"],
+                    ),
                 },
             )
             for each in problems[:_TOLD]

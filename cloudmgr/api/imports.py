@@ -4,34 +4,29 @@ import hashlib
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import orjson
 from fastapi import Depends, Query, Request, Response, status
 from pydantic import Field
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
 from cloudmgr.api.server_shapes import ServerShape, server_shape
 from cloudmgr.api.shapes import Shape
+from cloudmgr.api.uploads import Rows, sent_sheet
 from cloudmgr.domain.access import Action
-from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
-from cloudmgr.domain.messages import N_
 from cloudmgr.http.context import language_of
 from cloudmgr.http.deps import ActorDep, SessionDep
-from cloudmgr.http.errors import STATUS
 from cloudmgr.http.problem import rendered
 from cloudmgr.http.routes import api_router, rule
 from cloudmgr.i18n import translator
 from cloudmgr.services import import_sheet, imports, manual_servers
 from cloudmgr.services.import_sheet import MAX_ROWS, Sheet
 from cloudmgr.services.imports import MOST_TOLD, ImportOptions
-from cloudmgr.services.inputs import Input, Loose
+from cloudmgr.services.inputs import Loose
 from cloudmgr.services.manual_servers import ChangeServer, EndServer, EnterServer
 
 router = api_router("/inventory", "inventory")
 
 
-class ImportRows(Input):
+class ImportRows(Rows):
     """Lines of a sheet as JSON: column keys of the inventory, and `uuid` and `counts_quota` beside them."""
 
     rows: Annotated[list[dict[str, Loose]], Field(min_length=1, max_length=MAX_ROWS)]
@@ -148,35 +143,9 @@ class Upload(Shape):
 
 
 async def _upload(request: Request) -> Upload:
-    """Read the body, whichever of its three forms it has.
-
-    Raises:
-        InvalidInput, ValidationError: no sheet is in it. HTTPException: malformed, or another content type.
-    """
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    body = await (_file_of(request) if content_type == "multipart/form-data" else request.body())
-    if content_type == "application/json":
-        try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise HTTPException(STATUS["malformed"]) from error
-        sheet = import_sheet.read_rows(ImportRows.model_validate(document).rows)
-    elif content_type in ("text/csv", "multipart/form-data"):
-        sheet = import_sheet.read_csv(body)
-    else:
-        raise HTTPException(STATUS["unsupported_media_type"])
-    return Upload(sheet=sheet, digest=hashlib.sha256(body).hexdigest())
-
-
-async def _file_of(request: Request) -> bytes:
-    """Return the part called `file`. The form was read already, for the page's token in it, and is kept."""
-    form = await request.form()
-    file = form.get("file")
-    content = await file.read() if isinstance(file, UploadFile) else None
-    await form.close()
-    if content is None:
-        raise InvalidInput(N_("The form has no part called file."), field="file")
-    return content
+    sent = await sent_sheet(request, files=("text/csv",), rows=ImportRows)
+    read = import_sheet.read_csv(sent.content) if sent.rows is None else import_sheet.read_rows(sent.rows)
+    return Upload(sheet=read, digest=hashlib.sha256(sent.content).hexdigest())
 
 
 @router.post(

@@ -13,7 +13,7 @@ from cloudmgr.http.deps import open_session
 from cloudmgr.http.errors import STATUS
 from cloudmgr.http.problem import Problem
 from cloudmgr.http.routes import PageRoute, rule
-from cloudmgr.services import approval_policy, deadlines, health, quota_proofs
+from cloudmgr.services import approval_policy, deadlines, health, quota_loans, quota_proofs
 
 router = APIRouter(tags=["operations"], route_class=PageRoute)
 
@@ -72,11 +72,12 @@ def _checks(session: Session, request: Request) -> dict[str, bool]:
 
 @router.get("/metrics", response_class=PlainTextResponse, openapi_extra=rule("public"))
 def read_metrics(request: Request) -> PlainTextResponse:
-    """Give this process's counters to Prometheus, what the last recount of the quota ledger came to, and which decisions are late."""
+    """Give this process's counters to Prometheus, the last recount of the quota ledger, loans, and which decisions are late."""
     try:
         with open_session(request) as session:
             gauges = {
                 **quota_proofs.gauges(session),
+                **quota_loans.gauges(session),
                 **approval_policy.gauges(session),
                 **deadlines.gauges(session),
             }

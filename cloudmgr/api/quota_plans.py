@@ -5,18 +5,14 @@ from uuid import UUID
 
 from fastapi import Depends, Query, Request, Response
 from pydantic import Field
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
 from cloudmgr.adapters.workbooks import MEDIA_TYPE
 from cloudmgr.api.shapes import Shape
+from cloudmgr.api.uploads import sent_sheet
 from cloudmgr.domain.access import Action
-from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
-from cloudmgr.domain.messages import N_
 from cloudmgr.http.context import language_of
 from cloudmgr.http.deps import ActorDep, SessionDep
-from cloudmgr.http.errors import STATUS
 from cloudmgr.http.files import saved_file
 from cloudmgr.http.problem import rendered
 from cloudmgr.http.routes import api_router, rule
@@ -78,19 +74,7 @@ class QuotaPlanShape(Shape):
 
 
 async def _sheet(request: Request) -> bytes:
-    """Return the file that was sent, as the body or as the part `file` of a form."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type in ("text/csv", MEDIA_TYPE):
-        return await request.body()
-    if content_type != "multipart/form-data":
-        raise HTTPException(STATUS["unsupported_media_type"])
-    form = await request.form()
-    file = form.get("file")
-    content = await file.read() if isinstance(file, UploadFile) else None
-    await form.close()
-    if content is None:
-        raise InvalidInput(N_("The form has no part called file."), field="file")
-    return content
+    return (await sent_sheet(request, files=("text/csv", MEDIA_TYPE))).content
 
 
 @router.post(

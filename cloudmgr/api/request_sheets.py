@@ -6,33 +6,29 @@ from uuid import UUID
 import orjson
 from fastapi import Depends, Query, Request, Response, status
 from pydantic import Field
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
 from cloudmgr.adapters import workbooks
 from cloudmgr.api.imports import CellErrorShape
 from cloudmgr.api.request_shapes import RequestShape, request_shape
 from cloudmgr.api.shapes import Shape
+from cloudmgr.api.uploads import Rows, sent_sheet
 from cloudmgr.domain.access import Action
-from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
-from cloudmgr.domain.messages import N_
 from cloudmgr.http.context import language_of
 from cloudmgr.http.deps import ActorDep, SessionDep
-from cloudmgr.http.errors import STATUS
 from cloudmgr.http.problem import rendered
 from cloudmgr.http.routes import api_router, rule
 from cloudmgr.i18n import translator
 from cloudmgr.services import request_clones, request_sheet, requests, sheet_requests, sheet_templates
 from cloudmgr.services.import_sheet import Sheet
-from cloudmgr.services.inputs import Input, Loose
+from cloudmgr.services.inputs import Loose
 from cloudmgr.services.request_sheet import MAX_ROWS
 from cloudmgr.services.sheet_requests import MOST_TOLD, SheetOptions
 
 router = api_router("/requests", "requests")
 
 
-class SheetRows(Input):
+class SheetRows(Rows):
     """Lines of a sheet as JSON, by column keys."""
 
     rows: Annotated[list[dict[str, Loose]], Field(min_length=1, max_length=MAX_ROWS)]
@@ -113,29 +109,9 @@ class Upload(Shape):
 
 
 async def _upload(request: Request) -> Upload:
-    """Read the body, whichever of its forms it has.
-
-    Raises:
-        InvalidInput, ValidationError: no sheet is in it. HTTPException: malformed, or another content type.
-    """
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type == "application/json":
-        try:
-            document = orjson.loads(await request.body())
-        except orjson.JSONDecodeError as error:
-            raise HTTPException(STATUS["malformed"]) from error
-        return Upload(sheet=request_sheet.read_rows(SheetRows.model_validate(document).rows))
-    if content_type == "multipart/form-data":
-        form = await request.form()
-        file = form.get("file")
-        content = await file.read() if isinstance(file, UploadFile) else None
-        await form.close()
-        if content is None:
-            raise InvalidInput(N_("The form has no part called file."), field="file")
-        return Upload(sheet=request_sheet.read(content))
-    if content_type in ("text/csv", workbooks.MEDIA_TYPE):
-        return Upload(sheet=request_sheet.read(await request.body()))
-    raise HTTPException(STATUS["unsupported_media_type"])
+    sent = await sent_sheet(request, files=("text/csv", workbooks.MEDIA_TYPE), rows=SheetRows)
+    read = request_sheet.read(sent.content) if sent.rows is None else request_sheet.read_rows(sent.rows)
+    return Upload(sheet=read)
 
 
 @router.get(

@@ -43,6 +43,7 @@ class NoticeEvent(StrEnum):
     LOAN_RETURNED = "loan.returned"
     POLICY_EXPIRED = "policy.expired"
     FREEZE_ANNOUNCED = "freeze.announced"
+    DEPUTY_NAMED = "deputy.named"
 
 
 NOTICE_EVENTS: Mapping[str, str] = {
@@ -76,8 +77,24 @@ NOTICE_EVENTS: Mapping[str, str] = {
     NoticeEvent.LOAN_RETURNED: N_("A quota loan was returned"),
     NoticeEvent.POLICY_EXPIRED: N_("The approval policy has expired"),
     NoticeEvent.FREEZE_ANNOUNCED: N_("A change freeze is announced"),
+    NoticeEvent.DEPUTY_NAMED: N_("You are named as a deputy"),
 }
 """The subject of each, as an English template; also the words of preferences."""
+
+
+TO_DECIDERS = frozenset(
+    {
+        NoticeEvent.REQUEST_TO_DECIDE,
+        NoticeEvent.REQUEST_WITHDRAWN,
+        NoticeEvent.REQUEST_URGED,
+        NoticeEvent.REQUEST_DUE,
+        NoticeEvent.REQUEST_OVERDUE,
+        NoticeEvent.REQUEST_ESCALATED,
+        NoticeEvent.EMERGENCY_PENDING,
+        NoticeEvent.EMERGENCY_OVERDUE,
+    }
+)
+"""Events of a request that are told to those who may decide on it, and to whoever stands in for them that day."""
 
 
 class Channel(StrEnum):

@@ -31,7 +31,7 @@ class Metrics:
             self._seconds += seconds
 
     def render(self, gauges: Mapping[str, float] | None = None) -> str:
-        """Return everything as exposition text, with numbers that somebody else has counted."""
+        """Return everything as exposition text, with numbers that somebody else has counted; a name may carry its labels."""
         with self._guard:
             requests, buckets, seconds = dict(self._requests), list(self._buckets), self._seconds
         lines = [
@@ -63,8 +63,12 @@ class Metrics:
             "# TYPE cloudmgr_http_refused_total counter",
             f"cloudmgr_http_refused_total {self.refused}",
         ]
+        family = ""
         for name, value in sorted((gauges or {}).items()):
-            lines += [f"# TYPE {name} gauge", f"{name} {value:g}"]
+            if name.partition("{")[0] != family:
+                family = name.partition("{")[0]
+                lines.append(f"# TYPE {family} gauge")
+            lines.append(f"{name} {value:.15g}")
         return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ At least once: a worker that is killed between a send and its note sends again, 
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
@@ -16,11 +16,11 @@ from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import Conflict, Hidden, NotFound
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
-from cloudmgr.domain.notices import Channel, DeliveryChannel, DeliveryState
+from cloudmgr.domain.notices import TO_DECIDERS, Channel, DeliveryChannel, DeliveryState
 from cloudmgr.models import DeliveryAttempt, Happening
 from cloudmgr.services import audit
 from cloudmgr.settings import Settings
-from cloudmgr.store import notices
+from cloudmgr.store import deputies, notices, requests
 
 DeliveryRow = notices.DeliveryRow
 
@@ -62,7 +62,10 @@ def _spread(session: Session, settings: Settings, happening: Happening) -> None:
     meant = {uuid.UUID(each) for each in happening.recipients.get("people", [])}
     roles = [(role, uuid.UUID(place)) for role, place in happening.recipients.get("roles", [])]
     meant |= notices.holders(session, roles, now)
-    meant -= {uuid.UUID(each) for each in happening.recipients.get("without", [])}
+    without = {uuid.UUID(each) for each in happening.recipients.get("without", [])}
+    meant -= without
+    if meant and happening.event in TO_DECIDERS:
+        meant |= _deputies(session, happening, meant, now) - without
     people = notices.reachable(session, meant, now) if meant else []
     refused = notices.refusals(session, [user_id for user_id, _ in people], happening.event) if people else set()
     notices.add_notices(
@@ -91,6 +94,13 @@ def _spread(session: Session, settings: Settings, happening: Happening) -> None:
                 next_at=now,
                 give_up_at=give_up_at,
             )
+
+
+def _deputies(session: Session, happening: Happening, deciders: set[uuid.UUID], now: datetime) -> set[uuid.UUID]:
+    """Return who stands in for those who may decide: not for the requester, nor the requester, who never decides."""
+    request = requests.get(session, uuid.UUID(happening.object_id))
+    maker = {request.requester_id} if request is not None else set()
+    return deputies.standing_in(session, deciders - maker, now) - maker
 
 
 def take_up_due(session: Session) -> int:

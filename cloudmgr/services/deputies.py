@@ -11,10 +11,12 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.access import ROLE_ACTIONS, Action, Actor
 from cloudmgr.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cloudmgr.domain.events import Event
-from cloudmgr.domain.messages import N_
+from cloudmgr.domain.messages import N_, Message
+from cloudmgr.domain.notices import About, NoticeEvent
 from cloudmgr.models import Deputy, User
 from cloudmgr.services import audit
 from cloudmgr.services.inputs import Code, Day, Input, Text
+from cloudmgr.services.notices import notify
 from cloudmgr.services.usernames import username_key
 from cloudmgr.store import deputies, users
 
@@ -33,7 +35,7 @@ class NameDeputy(Input):
 
 
 def name(session: Session, actor: Actor, command: NameDeputy) -> DeputyRow:
-    """Name a deputy for oneself; the security administrator may for anybody, as somebody ill cannot.
+    """Name a deputy for oneself; the security administrator may for anybody, as somebody ill cannot. The deputy is told.
 
     Raises:
         Forbidden: it is for somebody else. InvalidInput: unknown people, or days that cannot be.
@@ -73,6 +75,18 @@ def name(session: Session, actor: Actor, command: NameDeputy) -> DeputyRow:
     session.add(row)
     session.flush()
     _audit(session, actor, Event.DEPUTY_NAME, row, absent, deputy)
+    notify(
+        session,
+        NoticeEvent.DEPUTY_NAMED,
+        Message(
+            N_("You decide for {person} from {day} until {last}, both days included. What waits is under Approvals."),
+            {"person": absent.display_name, "day": row.valid_from.isoformat(), "last": row.valid_until.isoformat()},
+        ),
+        to=[deputy.id],
+        about=About("deputy", str(row.id), absent.username, "/approvals"),
+        dedupe=str(row.id),
+        without=[actor.user_id] if actor.user_id else [],
+    )
     return row, absent, deputy
 
 

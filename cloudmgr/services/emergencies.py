@@ -210,7 +210,7 @@ def _missing(session: Session, standing: Sequence[EmergencyOrder], amounts: dict
     for key, limit in policy_of(session).emergency_allowance.items():
         used = sum(order.amounts.get(key, 0) for order in standing)
         if amounts[key] and used + amounts[key] > limit:
-            params = {"key": quotas.parse_key(key).describe(), "limit": limit, "used": used, "asked": amounts[key]}
+            params = quotas.parse_key(key).told(limit=limit, used=used, asked=amounts[key])
             found.append(
                 {
                     "key": key,

@@ -33,6 +33,7 @@ from quotas import Loan
 Amounts = Annotated[dict[QuotaKey, Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=MAX_KEYS)]
 
 
+LOAN_STATES = ("offered", "active", "overdue", "returned", "declined", "cancelled", "expired")
 REMIND_DAYS = 7
 """So many days before its end both sides are reminded of a loan."""
 
@@ -204,6 +205,15 @@ def remind_due(session: Session, most: int) -> int:
             session, loan, NoticeEvent.LOAN_ENDING, Message(_ENDING, _words(loan)), list(places.values()), _end(loan)
         )
     return len(loans)
+
+
+def gauges(session: Session) -> dict[str, float]:
+    """Return what monitoring should see of loans: how many of each state, what of them is out, and how many are overdue."""
+    numbers = dict.fromkeys(LOAN_STATES, 0) | quotas.count_loans(session)
+    told: dict[str, float] = {f'cloudmgr_quota_loans{{state="{state}"}}': count for state, count in numbers.items()}
+    for (state, key), amount in quotas.lent(session).items():
+        told[f'cloudmgr_quota_loan_amount{{state="{state}",key="{key}"}}'] = amount
+    return {**told, "cloudmgr_quota_loans_overdue": numbers["overdue"]}
 
 
 def is_any_to_remind(session: Session) -> bool:

@@ -116,9 +116,7 @@ def note_crossings(session: Session, limit: int) -> int:
                 N_("{account} has taken {taken} of {limit} {key}: {pct} % is reached."),
                 {
                     "account": warning.account,
-                    "taken": warning.taken,
-                    "limit": warning.limit,
-                    "key": quotas.parse_key(warning.key).describe(),
+                    **quotas.parse_key(warning.key).told(taken=warning.taken, limit=warning.limit),
                     "pct": warning.threshold_pct,
                 },
             ),

@@ -38,7 +38,7 @@ from cloudmgr.services.request_kinds import kind_of
 from cloudmgr.services.request_kinds.base import project_of
 from cloudmgr.services.request_view import RequestView
 from cloudmgr.services.resolution import Concerned
-from cloudmgr.store import change_freezes, emergencies, inserts, requests
+from cloudmgr.store import change_freezes, emergencies, inserts, projects, requests
 
 plan = plans.plan
 
@@ -50,6 +50,7 @@ RequestRow = tuple[ResourceRequest, Project | None, Organization, User]
 
 def save_draft(session: Session, actor: Actor, command: DraftRequest) -> ResourceRequest:
     """Keep an unfinished request: nothing is held and no number is taken."""
+    projects.keep_place(session, command.project)
     project, organization = resolution.own_project(session, actor, command.project, Action.REQUEST_MAKE)
     request = ResourceRequest(
         kind=command.kind,
@@ -74,6 +75,8 @@ def save_waiting(session: Session, actor: Actor, command: Command, after: uuid.U
         InvalidInput: `after` is no quota change the actor may read. Conflict: it was not granted and will not be.
         The refusals of `resolution`.
     """
+    if command.kind != "quota_change":
+        projects.keep_place(session, command.project)
     resolved = kind_of(command.kind).resolve(session, actor, command)
     try:
         change, _ = visible(session, actor, after, lock=True)
@@ -144,7 +147,7 @@ def submit_and_read(session: Session, actor: Actor, command: Command) -> Request
     return RequestView(
         request=request,
         project=resolved.project,
-        organization=resolved.organization,
+        organization=session.get_one(Organization, request.organization_id),
         requester=session.get_one(User, request.requester_id),
         stages=[row for row in written if isinstance(row, ApprovalStage)],
         approvals=[],
@@ -332,7 +335,12 @@ def _write(
     if request.number is None:
         day = clock.today().strftime("%Y%m%d")
         prefix = NUMBER_PREFIXES["emergency" if request.is_emergency else request.kind]
-        request.number = f"{prefix}{day}-{requests.next_number(session, prefix, day):04d}"
+        if request.project_id is None:
+            number = requests.next_number(session, prefix, day)
+        else:  # a move may have come between the reading and the ledger's lock: the request goes along
+            number, owner_id = requests.next_number_and_owner(session, prefix, day, request.project_id)
+            request.organization_id = owner_id
+        request.number = f"{prefix}{day}-{number:04d}"
     request.phase = RequestPhase.IN_REVIEW.value
     requests.add(session, request)
     count = kind.write(session, request, resolved)

@@ -201,22 +201,8 @@ def resolve_entry(
         InvalidInput, ArchMismatch, Forbidden: the first rule that is broken; `field` names it.
     """
     at = f"servers[{index}]"
-    flavor = names.flavor(entry.flavor)
-    if flavor is None:
-        raise InvalidInput(
-            N_("There is no flavor {given}; choose one of {known}."),
-            field=f"{at}.flavor",
-            given=entry.flavor,
-            known=names.flavors(),
-        )
-    image = names.image(entry.image)
-    if image is None:
-        raise InvalidInput(
-            N_("There is no image {given}; choose one of {known}."),
-            field=f"{at}.image",
-            given=entry.image,
-            known=names.images(),
-        )
+    flavor = flavor_named(names, entry.flavor, at)
+    image = image_named(names, entry.image, at)
     backend = None
     if entry.backend is not None:
         backend = names.backend(entry.backend)
@@ -227,27 +213,8 @@ def resolve_entry(
                 given=entry.backend,
                 known=names.backends(),
             )
-    zone_name = entry.network_zone or default_zone
-    if zone_name is None:
-        raise InvalidInput(
-            N_("Name the network zone, for the request or for this entry; choose one of {known}."),
-            field=f"{at}.network_zone",
-            known=names.network_zones(),
-        )
-    if not names.has_network_zone(zone_name):
-        raise InvalidInput(
-            N_("There is no network zone {given}; choose one of {known}."),
-            field=f"{at}.network_zone" if entry.network_zone else "network_zone",
-            given=zone_name,
-            known=names.network_zones(),
-        )
-    if not names.zone_archs() or entry.arch.value not in names.zone_archs():
-        raise ArchMismatch(
-            N_("No pool has the architecture {arch}; there are {known}."),
-            field=f"{at}.arch",
-            arch=entry.arch.value,
-            known=", ".join(sorted(names.zone_archs())) or "-",
-        )
+    zone_name = network_zone_named(names, entry.network_zone, default_zone, at)
+    check_arch(names, entry.arch.value, at)
     image_archs = names.image_archs(image)
     if entry.arch.value not in image_archs:
         raise ArchMismatch(
@@ -312,6 +279,78 @@ def resolve_entry(
         )
         for name, (wanted, place) in zip(naming.numbered(entry.name, entry.count), asked.servers, strict=True)
     ]
+
+
+def flavor_named(names: lookups.Names, code: str, at: str) -> Flavor:
+    """Return a flavor of the catalogue; `at` says which line of the body names it.
+
+    Raises:
+        InvalidInput: there is none of that name.
+    """
+    flavor = names.flavor(code)
+    if flavor is None:
+        raise InvalidInput(
+            N_("There is no flavor {given}; choose one of {known}."),
+            field=f"{at}.flavor",
+            given=code,
+            known=names.flavors(),
+        )
+    return flavor
+
+
+def image_named(names: lookups.Names, code: str, at: str) -> Image:
+    """Return an image of the catalogue.
+
+    Raises:
+        InvalidInput: there is none of that name.
+    """
+    image = names.image(code)
+    if image is None:
+        raise InvalidInput(
+            N_("There is no image {given}; choose one of {known}."),
+            field=f"{at}.image",
+            given=code,
+            known=names.images(),
+        )
+    return image
+
+
+def network_zone_named(names: lookups.Names, code: str | None, default: str | None, at: str) -> str:
+    """Return the network zone of a line: its own, or the request's.
+
+    Raises:
+        InvalidInput: neither is named, or there is none of that name.
+    """
+    zone = code or default
+    if zone is None:
+        raise InvalidInput(
+            N_("Name the network zone, for the request or for this entry; choose one of {known}."),
+            field=f"{at}.network_zone",
+            known=names.network_zones(),
+        )
+    if not names.has_network_zone(zone):
+        raise InvalidInput(
+            N_("There is no network zone {given}; choose one of {known}."),
+            field=f"{at}.network_zone" if code else "network_zone",
+            given=zone,
+            known=names.network_zones(),
+        )
+    return zone
+
+
+def check_arch(names: lookups.Names, arch: str, at: str) -> None:
+    """Refuse an architecture that no pool has.
+
+    Raises:
+        ArchMismatch: with those there are.
+    """
+    if not names.zone_archs() or arch not in names.zone_archs():
+        raise ArchMismatch(
+            N_("No pool has the architecture {arch}; there are {known}."),
+            field=f"{at}.arch",
+            arch=arch,
+            known=", ".join(sorted(names.zone_archs())) or "-",
+        )
 
 
 def _check_names_once(planned: list[PlannedServer]) -> None:

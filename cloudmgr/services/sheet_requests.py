@@ -5,10 +5,10 @@ most 50 lines. Each request is checked, numbered and reserved like any other; no
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sqlmodel import Session
 
@@ -26,6 +26,8 @@ from cloudmgr.services.request_inputs import MAX_ENTRIES, CreateRequest, Servers
 from cloudmgr.services.request_kinds import kind_of
 from cloudmgr.services.sheet_projects import one_project
 from cloudmgr.store import imports, lookups, servers
+
+T = TypeVar("T")
 
 MOST_TOLD = 500
 _COLUMN_OF = {"purpose_kind": "role", "servers": "name"}
@@ -120,12 +122,10 @@ def _resolve(session: Session, actor: Actor, sheet: Sheet) -> tuple[list[_Line],
     errors = list(sheet.errors)
     lines: list[_Line] = []
     for row in sheet.rows:
-        try:
-            line = look.line(row)
-        except WrongCellError as error:
-            value = row.get(error.column)
-            errors.append(sheet.fault(row.number, "" if value is None else str(value), error))
-            continue
+        line, faults = look.line(row)
+        for wrong in faults:
+            value = row.get(wrong.column)
+            errors.append(sheet.fault(row.number, "" if value is None else str(value), wrong))
         if line is not None:
             lines.append(line)
     return lines, sorted(errors, key=lambda error: error.row)
@@ -159,17 +159,44 @@ class _Lookups:
             for project_id, names in wanted.items()
         }
 
-    def line(self, row: SheetRow) -> _Line | None:
-        """Return a line understood; None where a cell of it is wrong already.
-
-        Raises:
-            WrongCellError: the first cell that breaks a rule which needs the others.
-        """
-        project, organization = self._project(row)
-        if row.wrong:
-            return None
-        self._check_names(row, project)
+    def line(self, row: SheetRow) -> tuple[_Line | None, list[WrongCellError]]:
+        """Return a line understood, and every cell of it that breaks a rule; None where one does, or is wrong already."""
+        faults: list[WrongCellError] = []
+        found = _tried(faults, lambda: self._project(row))
+        for column, check in self._of_one_cell(row):
+            if row.get(column) is not None:
+                _tried(faults, check)
+        if not row.wrong & {"lease_end", "lease_reason"}:
+            _tried(faults, lambda: self._check_lease(row))
+        if found is None:
+            return None, faults
+        project, organization = found
+        if not row.wrong & {"name", "count"}:
+            _tried(faults, lambda: self._check_names(row, project))
+        _tried(faults, lambda: _check_owner(row, project))
+        if faults or row.wrong:
+            return None, faults
+        given = {key: row.get(key) for key in ("flavor", "image", "arch", "data_disk_gib", "network_zone")}
+        given |= {"name": row.get("name"), "count": row.get("count") or 1, "purpose_kind": row.get("role")}
+        entry = ServersEntry.model_validate({key: value for key, value in given.items() if value is not None})
         zone = row.get("network_zone") or project.network_zone
+        _tried(faults, lambda: _as_cell(lambda: resolution.resolve_entry(self._names, 0, entry, zone, organization.id)))
+        return (None if faults else _Line(row, project, organization, str(zone), entry)), faults
+
+    def _of_one_cell(self, row: SheetRow) -> list[tuple[str, Callable[[], None]]]:
+        """Return the rules that need nothing but one cell, by its column."""
+        names, at = self._names, "servers[0]"
+        return [
+            ("flavor", lambda: _as_cell(lambda: resolution.flavor_named(names, row.get("flavor"), at))),
+            ("image", lambda: _as_cell(lambda: resolution.image_named(names, row.get("image"), at))),
+            ("arch", lambda: _as_cell(lambda: resolution.check_arch(names, str(row.get("arch")), at))),
+            (
+                "network_zone",
+                lambda: _as_cell(lambda: resolution.network_zone_named(names, row.get("network_zone"), None, at)),
+            ),
+        ]
+
+    def _check_lease(self, row: SheetRow) -> None:
         lease_end = row.get("lease_end")
         _as_cell(
             lambda: leases.check_lease(
@@ -180,18 +207,6 @@ class _Lookups:
                 max_days=self._max_days,
             )
         )
-        if not (row.get("owner_name") or project.owner_name) or not (row.get("owner_phone") or project.owner_phone):
-            raise WrongCellError(
-                "required",
-                N_("Name who is responsible and a phone number: the project has none on record."),
-                N_("Fill in the cell."),
-                column="owner_name" if not (row.get("owner_name") or project.owner_name) else "owner_phone",
-            )
-        given = {key: row.get(key) for key in ("flavor", "image", "arch", "data_disk_gib", "network_zone")}
-        given |= {"name": row.get("name"), "count": row.get("count") or 1, "purpose_kind": row.get("role")}
-        entry = ServersEntry.model_validate({key: value for key, value in given.items() if value is not None})
-        _as_cell(lambda: resolution.resolve_entry(self._names, 0, entry, zone, organization.id))
-        return _Line(row, project, organization, str(zone), entry)
 
     def _fitting(self, row: SheetRow) -> list[tuple[Project, Organization]]:
         code, name, unit = (row.get(key) for key in ("system_code", "system_name", "org_name"))
@@ -231,12 +246,33 @@ class _Lookups:
                     row=used[name],
                     name=name,
                 )
-        used.update(dict.fromkeys(_server_names(row), row.number))
+        if not row.wrong:
+            used.update(dict.fromkeys(_server_names(row), row.number))
 
 
 def _server_names(row: SheetRow) -> list[str]:
     name = row.get("name")
     return naming.numbered(str(name), int(row.get("count") or 1)) if name else []
+
+
+def _check_owner(row: SheetRow, project: Project) -> None:
+    for column, known in (("owner_name", project.owner_name), ("owner_phone", project.owner_phone)):
+        if not row.get(column) and not known and column not in row.wrong:
+            raise WrongCellError(
+                "required",
+                N_("Name who is responsible and a phone number: the project has none on record."),
+                N_("Fill in the cell."),
+                column=column,
+            )
+
+
+def _tried(faults: list[WrongCellError], check: Callable[[], T]) -> T | None:
+    """Run one rule; what it finds wrong is added to the faults."""
+    try:
+        return check()
+    except WrongCellError as wrong:
+        faults.append(wrong)
+        return None
 
 
 def _as_cell(check: Any) -> None:

@@ -1,12 +1,13 @@
 """Reading and writing who decides for people who are away."""
 
 import uuid
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
 
 import sqlalchemy as sa
-from sqlmodel import Session, col
+from sqlmodel import Session, col, select
 
+from cloudmgr.domain import clock
 from cloudmgr.models import Deputy, Organization, User
 
 DeputyRow = tuple[Deputy, User, User]
@@ -39,3 +40,21 @@ def count_standing(session: Session, absent_id: uuid.UUID, since: date) -> int:
         col(Deputy.absent_id) == absent_id, col(Deputy.ended_at).is_(None), col(Deputy.valid_until) >= since
     )
     return int(session.execute(query).scalar_one())
+
+
+def standing_in(session: Session, absent: Iterable[uuid.UUID], at: datetime) -> set[uuid.UUID]:
+    """Return who decides at a moment for one of these people; for nobody whose account is disabled or has expired."""
+    day = at.astimezone(clock.SHANGHAI).date()
+    query = (
+        select(Deputy.deputy_id)
+        .join(User, col(User.id) == Deputy.absent_id)
+        .where(
+            col(Deputy.absent_id).in_(list(absent)),
+            col(Deputy.ended_at).is_(None),
+            col(Deputy.valid_from) <= day,
+            col(Deputy.valid_until) >= day,
+            col(User.disabled).is_(False),
+            sa.or_(col(User.expires_at).is_(None), col(User.expires_at) > at),
+        )
+    )
+    return set(session.exec(query))

@@ -175,21 +175,26 @@ def mark_missing(
 
 
 def touch(session: Session, backend_id: uuid.UUID, looked_at: datetime, *, everything: bool) -> None:
-    """Say of servers of ours that they were seen; with `everything`, first of all rows that no change was told of."""
+    """Say of servers of ours that they were seen; with `everything`, first of all rows that no change was told of.
+
+    Rows are taken in the order of their ids, and one that somebody is just writing is left to the next look (PostgreSQL):
+    nobody waits for this, and it waits for nobody.
+    """
     seen = sa.and_(_SERVERS.c.backend_id == backend_id, _SERVERS.c.missing_since.is_(None))
     if everything:
-        session.execute(
-            sa.update(_SERVERS).where(seen, _SERVERS.c.last_seen_at < looked_at).values(last_seen_at=looked_at)
-        )
+        _stamp(session, _SERVERS, sa.and_(seen, _SERVERS.c.last_seen_at < looked_at), looked_at)
     listed = sa.select(_SERVERS.c.server_id).where(
         seen, _SERVERS.c.server_id.is_not(None), _SERVERS.c.last_seen_at >= looked_at
     )
+    older = sa.or_(_OURS.c.last_seen_at.is_(None), _OURS.c.last_seen_at < looked_at)
+    _stamp(session, _OURS, sa.and_(_OURS.c.id.in_(listed), older), looked_at)
+
+
+def _stamp(session: Session, table: sa.Table, rows: sa.ColumnElement[bool], looked_at: datetime) -> None:
+    free = sa.select(table.c.id).where(rows).order_by(table.c.id).with_for_update(skip_locked=True, key_share=True)
     session.execute(
-        sa.update(Server)
-        .where(
-            col(Server.id).in_(listed),
-            sa.or_(col(Server.last_seen_at).is_(None), col(Server.last_seen_at) < looked_at),
-        )
+        sa.update(table)
+        .where(table.c.id.in_(free))
         .values(last_seen_at=looked_at)
         .execution_options(synchronize_session=False)
     )

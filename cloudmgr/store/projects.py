@@ -20,6 +20,11 @@ def get(session: Session, project_id: uuid.UUID) -> Project | None:
     return session.get(Project, project_id)
 
 
+def keep_place(session: Session, project_id: uuid.UUID) -> None:
+    """Let no move give the project to another organization until the end of the transaction (PostgreSQL)."""
+    session.exec(select(Project.id).where(Project.id == project_id).with_for_update(key_share=True, read=True)).first()
+
+
 def get_row(session: Session, project_id: uuid.UUID) -> Row | None:
     """Return one project with its organization."""
     found = session.exec(_JOINED.where(Project.id == project_id)).first()

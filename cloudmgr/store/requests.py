@@ -49,13 +49,19 @@ def owner_path(session: Session, request: ResourceRequest) -> str:
 
 
 @functools.cache
-def _take_number(dialect: str) -> Any:
+def _take_number(dialect: str, *, tells_owner: bool = False) -> Any:
     insert = sqlite.insert(NumberSequence) if dialect == "sqlite" else postgresql.insert(NumberSequence)
     count = sa.bindparam("count", type_=sa.Integer())
+    owner = (
+        sa.select(col(Project.organization_id))
+        .where(col(Project.id) == sa.bindparam("project_id", type_=sa.Uuid()))
+        .with_for_update(key_share=True, read=True)
+        .scalar_subquery()
+    )
     return (
         insert.values(prefix=sa.bindparam("prefix"), day=sa.bindparam("day"), last=count)
         .on_conflict_do_update(index_elements=["prefix", "day"], set_={"last": col(NumberSequence.last) + count})
-        .returning(col(NumberSequence.last))
+        .returning(col(NumberSequence.last), *([owner] if tells_owner else []))
     )
 
 
@@ -64,6 +70,18 @@ def next_number(session: Session, prefix: str, day: str, *, count: int = 1) -> i
     values = {"prefix": prefix, "day": day, "count": count}
     taken = session.connection().execute(_take_number(session.get_bind().dialect.name), values)
     return int(taken.scalar_one())
+
+
+def next_number_and_owner(session: Session, prefix: str, day: str, project_id: uuid.UUID) -> tuple[int, uuid.UUID]:
+    """Take the next number as `next_number` does and, in the same statement, return whose the project is now.
+
+    The project stays with that organization until the end of the transaction (PostgreSQL: its row is locked as its new
+    request's foreign key would lock it a moment later).
+    """
+    values = {"prefix": prefix, "day": day, "count": 1, "project_id": project_id}
+    taken = session.connection().execute(_take_number(session.get_bind().dialect.name, tells_owner=True), values)
+    number, owner_id = taken.one()
+    return int(number), owner_id
 
 
 def tell(

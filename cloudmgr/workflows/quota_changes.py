@@ -114,10 +114,7 @@ def _settled(row: QuotaChange, now_limit: int | None) -> int:
 
 
 def _told(wanted: dict[str, int]) -> list[Message]:
-    return [
-        Message(N_("{key} {limit}"), {"key": quotas.parse_key(key).describe(), "limit": limit})
-        for key, limit in wanted.items()
-    ]
+    return [Message(N_("{key} {limit}"), quotas.parse_key(key).told(limit=limit)) for key, limit in wanted.items()]
 
 
 def _tell(session: Session, request: ResourceRequest, message: Message) -> None:

@@ -1,10 +1,13 @@
 """`cloudmgr quota transfer|move|merge|close|reopen|load` on an installation of one's own."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cloudmgr.domain import clock
 
 Run = Callable[..., Any]
 
@@ -56,3 +59,16 @@ def test_a_plan_is_rehearsed_and_then_loaded(run: Run, limits: Any, tmp_path: Pa
     assert limits()["430102"] == 100
     assert run("quota", "load", str(file), *why).status == 0
     assert (limits()["430102"], limits()["430104"]) == (480, None)
+
+
+def test_a_loan_is_offered_on_the_command_line_and_never_signed_by_one_person_for_both(run: Run, limits: Any) -> None:
+    until = (clock.today() + timedelta(days=30)).isoformat()
+    wanted = ("430102", "430104", "vcpus=20", "--until", until, "--reason", "迎检期间借用")
+    (made,) = run("quota", "loan", "offer", *wanted, "--json").json
+    assert (made["state"], made["amounts"]["vcpus"]["amount"]) == ("offered", 20)
+    refused = run("quota", "loan", "accept", made["id"])
+    assert (refused.status, limits()["430104"]) == (1, 100)
+    assert made["id"] in run("quota", "loan", "list").out
+    assert run("quota", "loan", "cancel", made["id"], "--json").json[0]["state"] == "cancelled"
+    assert run("quota", "loan", "return", made["id"], "vcpus=1").status == 1
+    assert run("quota", "loan", "decline", made["id"]).status == 1

@@ -41,12 +41,16 @@ def test_nobody_decides_on_their_own_nor_twice_nor_by_a_deputy(office: Office) -
 def test_a_deputy_decides_on_the_named_days_and_no_others(office: Office) -> None:
     assert deputy(office, "admin", 403, absent="both")["code"] == "forbidden"
     deputy(office, "admin")
+    assert office.told("deputy")["deputy.named"] == 1
     requests = [office.ask() for _ in range(4)]
     for request in requests:
         office.decide("reviewer", request["id"])
     ids = [request["id"] for request in requests]
     office.decide("deputy", ids[0], status=403)
+    assert "request.to_decide" not in office.told("deputy"), "the first day is tomorrow"
     office.later(days=1)
+    office.post("requester", f"/requests/{ids[1]}/urge")
+    assert office.told("deputy")["request.urged"] == 1
     done = office.decide("deputy", ids[0])
     assert done["decisions"][1]["on_behalf_of"] == str(office.world.people["admin"])
     assert any("on behalf of Admin" in event["text"] for event in done["events"])

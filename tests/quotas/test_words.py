@@ -52,3 +52,15 @@ def test_a_refusal_survives_being_stored():
     binding = Binding(new_id(), "芙蓉区", parse_key("vcpus"), 1, 1, 0, 1)
     message = QuotaExceeded([binding, binding]).message
     assert str(Message.from_json(message.as_json())) == str(message)
+
+
+def test_memory_is_told_in_gib_where_all_of_it_is_whole():
+    lines = chinese()
+    key = parse_key("memory_mib{arch=arm64}")
+    whole = Binding(new_id(), "芙蓉区", key, 480 * 1024, 400 * 1024, 0, 96 * 1024).describe()
+    assert whole.render(lambda template: lines.get(template, template)) == (
+        "芙蓉区的内存（GiB）〔架构 aarch64〕配额为 480，剩余 80（已用 400，预占 0），本次申请 96"
+    )
+    assert "80 of 480 GiB of memory" in str(whole)
+    broken = Binding(new_id(), "芙蓉区", key, 480 * 1024, 512, 0, 96 * 1024).describe()
+    assert "has 491008 of 491520 MiB of memory" in str(broken)

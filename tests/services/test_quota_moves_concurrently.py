@@ -12,7 +12,9 @@ from sqlmodel import Session, select
 import quotas
 from cloudmgr.models import Organization, Project, ResourceRequest, Server
 from cloudmgr.services import quota_moves
+from cloudmgr.services import requests as service
 from cloudmgr.services.quota_moves import MergeAccounts, MoveAccount
+from cloudmgr.services.request_inputs import DraftRequest, QuotaChangeRequest
 from cloudmgr.store import projects, requests, servers, standstill
 from tests.stocked import stock
 from tests.world import World, build
@@ -139,3 +141,60 @@ def test_a_move_that_is_never_let_in_waits_like_everybody_else(city: World, monk
     assert done.is_set()
     with city.session() as session:
         assert projects.get(session, city.project.id).organization_id == city.yuelu.id
+
+
+def submits(session: Session, city: World) -> uuid.UUID:
+    return service.submit_new(session, city.actor("requester"), city.command(name="late")).id
+
+
+def keeps_a_draft(session: Session, city: World) -> uuid.UUID:
+    draft = DraftRequest(kind="create", project=city.project.id)
+    return service.save_draft(session, city.actor("requester"), draft).id
+
+
+def keeps_waiting(session: Session, city: World) -> uuid.UUID:
+    change = session.exec(select(ResourceRequest.id).where(ResourceRequest.kind == "quota_change")).one()
+    return service.save_waiting(session, city.actor("requester"), city.command(name="late"), change).id
+
+
+@pytest.mark.parametrize(
+    ("asks", "before"),
+    [
+        (submits, "project_ssh_keys"),
+        (keeps_a_draft, "INSERT INTO resource_requests"),
+        (keeps_waiting, "INSERT INTO resource_requests"),
+    ],
+)
+def test_a_request_that_read_its_project_before_a_move_goes_along_with_it(
+    city: World, asks: Callable[[Session, World], uuid.UUID], before: str
+) -> None:
+    movers: list[threading.Thread] = []
+
+    def moving() -> None:
+        with city.session() as another:
+            project_to_yuelu(another, city)
+            another.commit()
+
+    def move_first(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if before in statement and not movers and threading.current_thread() is threading.main_thread():
+            movers.append(threading.Thread(target=moving))
+            movers[0].start()
+            movers[0].join(3)  # where the project is held, the move comes after
+
+    with city.session() as session:
+        limits = QuotaChangeRequest(
+            kind="quota_change", account=city.minzheng.account_id, limits={"vcpus": 59}, purpose="扩容"
+        )
+        service.submit_new(session, city.actor("requester"), limits)
+        session.commit()
+    with city.session() as session:
+        sa.event.listen(city.engine, "before_cursor_execute", move_first)
+        made = asks(session, city)
+        session.commit()
+    assert movers
+    movers[0].join(60)
+    with city.session() as session:
+        assert session.get_one(ResourceRequest, made).organization_id == city.yuelu.id
+        rows = session.exec(select(Server).where(Server.request_id == made)).all()
+        assert {row.organization_id for row in rows} <= {city.yuelu.id}
+        assert quotas.verify(session).ok

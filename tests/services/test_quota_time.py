@@ -1,5 +1,6 @@
 """Quota in time as use cases: who may lend, sign and guarantee; rounds that do everything once; what is told."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -93,6 +94,13 @@ def offer(session: Session, actor: Actor, city: City, amount: int = 20) -> quota
     return quota_loans.offer(session, actor, wanted)
 
 
+def loans_told(session: Session) -> dict[str, float]:
+    """Return what is not zero of the loans' gauges, their names shortened."""
+    gauges = quota_loans.gauges(session)
+    assert 'cloudmgr_quota_loans{state="declined"}' in gauges
+    return {re.sub(r'\w+="([^"]*)"', r"\1", name).removeprefix("cloudmgr_quota_"): n for name, n in gauges.items() if n}
+
+
 def test_two_districts_sign_and_the_quota_comes_back_by_itself(
     session: Session, city: City, lender: Actor, borrower: Actor
 ) -> None:
@@ -102,6 +110,7 @@ def test_two_districts_sign_and_the_quota_comes_back_by_itself(
         signed = quota_loans.decide(session, borrower, made.loan.loan_id, DecideLoan(decision="accept"))
         assert (signed.loan.state, signed.days_left) == ("active", 30)
         assert quotas.get_usage(session, borrower, city.yuelu.account_id).usage.borrowed == {"vcpus": 20}
+        assert loans_told(session) == {"loans{active}": 1, "loan_amount{active,vcpus}": 20}
         assert round_of(session) == 0
         step(31 * DAY)
         assert round_of(session) == 1

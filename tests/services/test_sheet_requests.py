@@ -99,6 +99,20 @@ def test_a_wrong_cell_is_told_with_its_row_and_column(
     assert [each.rows for each in _run(desk, content, accept="good").requests] == [[2]]
 
 
+def test_everything_that_is_wrong_with_a_line_is_told_at_once(desk: Desk) -> None:
+    wrong = {
+        "规格": "9C9G",
+        "镜像": "windows",
+        "CPU架构": "loongarch64",
+        "网络区域": "火星区",
+        "到期时间": "2020-01-01",
+    }
+    report = _run(desk, _csv(_line("bad", **wrong), _line("worse", **wrong, 数量="两台")), dry_run=True)
+    columns = ["flavor", "image", "arch", "network_zone", "lease_end"]
+    assert [error.column for error in report.errors if error.row == 2] == columns
+    assert sorted(error.column for error in report.errors if error.row == 3) == sorted([*columns, "count"])
+
+
 def test_a_name_stands_once_in_a_sheet_and_among_live_servers(desk: Desk) -> None:
     _run(desk, _csv(_line("app01")))
     report = _run(desk, _csv(_line("app", 数量="2"), _line("new"), _line("new")), dry_run=True)

@@ -115,3 +115,23 @@ def test_a_request_over_quota_asks_for_it_and_waits(console: Console, bureau) ->
     reader.post("/requests/new", **(fields | {"servers[0].name": "more"}), after=str(change.id), action="wait")
     assert newest(console, "create").after_id == change.id
     reader.post("/requests/new", 422, **(fields | {"servers[0].name": "odd"}), after="odd", action="wait")
+
+
+@BOTH
+def test_a_guaranteed_share_is_a_mark_on_the_bar_with_words_and_a_legend(console: Console, language: str) -> None:
+    words = {"zh_CN": ("其中保障 16", "保障份额"), "en": ("16 of it guaranteed", "Guaranteed share")}[language]
+    reader = console.reader("quota", language)
+    with console.world.session() as session:
+        district = console.world.furong.account_id
+        for account, limit in ((console.world.root.account_id, 400), (district, 64)):
+            why = {"replace": False, "reason": "年初下达", "actor": "quota"}
+            quotas.set_limits(session, account_id=account, limits={"vcpus": limit}, **why)
+        session.commit()
+        plain = reader.page(f"/quotas/{district}").text
+        quotas.set_guarantees(session, account_id=district, guarantees={"vcpus": 16}, reason="保障")
+        session.commit()
+    for address in (f"/quotas/{district}", "/quotas"):
+        reader.page(address)
+        shown = reader.client.get(address).text
+        assert all(word in shown for word in (*words, 'class="bar-mark" x1="25.0"')), address
+    assert not any(word in plain for word in words)

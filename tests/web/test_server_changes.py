@@ -6,6 +6,9 @@ from collections.abc import Callable
 from sqlmodel import select
 
 from cloudmgr.models import ResourceRequest, ServerChange
+from cloudmgr.services import approvals
+from cloudmgr.services import requests as service
+from cloudmgr.services.request_inputs import Decide, body_adapter
 from tests.web.conftest import Console
 from tests.web.test_server_page import _change
 
@@ -64,3 +67,82 @@ def test_retiring_many_leads_to_its_own_form(console: Console, standing: Callabl
     answer = console.reader("requester").client.get(f"/server-changes?kind=retire&server={server_id}&server={other}")
     assert answer.status_code == 303
     assert answer.headers["location"] == f"/servers/{server_id}/retire?also={other}"
+
+
+def test_a_returned_change_is_corrected_on_its_form_and_submitted_again(
+    console: Console, standing: Callable[..., uuid.UUID]
+) -> None:
+    server_id = standing()
+    _change(console, server_id, ABLE, native_ref="r-1", state="running")
+    reader = console.reader("requester")
+    form = {"csrf_token": reader.csrf, "server": str(server_id), "purpose": "扩容", "action": "submit"}
+    reader.client.post("/server-changes", data=form | {"kind": "resize", "add_data_disk_gib": "100"})
+    made = _newest(console, "resize")
+    _return(console, made, "磁盘过大")
+    assert "补正并重新提交" in reader.page(f"/requests/{made.id}").text
+    assert reader.client.get(f"/requests/{made.id}/edit").headers["location"] == f"/requests/{made.id}/change"
+    page = reader.client.get(f"/requests/{made.id}/change").text
+    assert "磁盘过大" in page
+    assert 'value="100"' in page
+    assert console.reader("admin").client.get(f"/requests/{made.id}/change").status_code == 403
+    refused = reader.client.post(f"/requests/{made.id}/change", data=form | {"add_data_disk_gib": "0"})
+    assert refused.status_code == 422
+    sent = reader.client.post(f"/requests/{made.id}/change", data=form | {"add_data_disk_gib": "40"})
+    assert sent.status_code == 303, sent.text[-500:]
+    again = _newest(console, "resize")
+    assert (again.id, again.number, again.phase, again.submission) == (made.id, made.number, "in_review", 2)
+    assert again.body["add_data_disk_gib"] == 40
+    assert reader.client.get(f"/requests/{made.id}/change").status_code == 409
+
+
+def test_a_returned_retirement_is_corrected_and_submitted_again(
+    console: Console, standing: Callable[..., uuid.UUID]
+) -> None:
+    server_id = standing()
+    _change(console, server_id, ABLE, native_ref="r-1", state="running")
+    reader = console.reader("requester")
+    form = {"csrf_token": reader.csrf, "purpose": "不再使用"}
+    reader.client.post(f"/servers/{server_id}/retire", data=form)
+    made = _newest(console, "retire")
+    _return(console, made, "请补充说明")
+    address = reader.client.get(f"/requests/{made.id}/edit").headers["location"]
+    page = reader.client.get(address).text
+    assert "请补充说明" in page
+    assert "不再使用" in page
+    assert reader.client.post(address, data=form | {"purpose": ""}).status_code == 422
+    sent = reader.client.post(address, data=form | {"purpose": "系统整体下线"})
+    assert sent.status_code == 303, sent.text[-500:]
+    again = _newest(console, "retire")
+    assert (again.id, again.submission, again.purpose) == (made.id, 2, "系统整体下线")
+    assert reader.client.get(address).status_code == 409
+
+
+def test_a_returned_request_without_a_form_of_its_own_is_sent_again(
+    console: Console, standing: Callable[..., uuid.UUID]
+) -> None:
+    server_id = standing()
+    _change(console, server_id, ABLE, native_ref="r-1", state="running")
+    volume = {"name": "disk", "size_gib": 10, "server": str(server_id)}
+    with console.world.session() as session:
+        body = {"kind": "volume", "project": str(console.world.project.id), "purpose": "扩容", "create": [volume]}
+        service.submit_new(session, console.world.actor("requester"), body_adapter.validate_python(body))
+        session.commit()
+    made = _newest(console, "volume")
+    reader = console.reader("requester")
+    assert f"/requests/{made.id}/submit" not in reader.client.get(f"/requests/{made.id}").text
+    _return(console, made, "请再说明")
+    assert f"/requests/{made.id}/submit" in reader.client.get(f"/requests/{made.id}").text
+    reader.client.post(f"/requests/{made.id}/submit", data={"csrf_token": reader.csrf})
+    assert _newest(console, "volume").submission == 2
+
+
+def _newest(console: Console, kind: str) -> ResourceRequest:
+    with console.world.session(write=False) as session:
+        return session.exec(select(ResourceRequest).where(ResourceRequest.kind == kind)).one()
+
+
+def _return(console: Console, request: ResourceRequest, comment: str) -> None:
+    with console.world.session() as session:
+        command = Decide.model_validate({"decision": "return", "comment": comment})
+        approvals.decide(session, console.world.actor("admin"), request.id, command)
+        session.commit()

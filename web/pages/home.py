@@ -108,7 +108,9 @@ def _quota(desk: Desk) -> tuple[str, tuple[str, list[Bar]] | None]:
         view = quotas.get_usage(desk.session, desk.actor, chain.pop(0))
     shown = [
         bar
-        for bar in bars(view.usage.limits, view.usage.used, view.usage.reserved, only_limited=True)
+        for bar in bars(
+            view.usage.limits, view.usage.used, view.usage.reserved, view.usage.guaranteed, only_limited=True
+        )
         if bar.key in _KEYS
     ]
     return organization.name, (view.usage.name, shown) if shown else None

@@ -43,6 +43,11 @@ class TreeRow:
     notes: list[tuple[str, str]]
     """Crossed thresholds and how long something is held: text and tone."""
 
+    @property
+    def has_guarantee(self) -> bool:
+        """Whether a bar carries the mark of a guarantee."""
+        return any(bar.guaranteed for bar in self.bars if bar is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class RoomLine:
@@ -135,7 +140,7 @@ class _Sheet:
         self.tried: list[str] = []
         """What the limits on the form would bring about, where that was asked."""
         self.keys = in_order({*usage.limits, *_COLUMNS})
-        own = bars(usage.limits, usage.used, usage.reserved)
+        own = bars(usage.limits, usage.used, usage.reserved, usage.guaranteed)
         self._account = {
             "id": view.usage.account_id,
             "name": usage.name,
@@ -193,7 +198,7 @@ def _start(desk: Desk, root: uuid.UUID | None) -> tuple[uuid.UUID | None, int]:
 
 def _row(desk: Desk, view: AccountView, shallowest: int) -> TreeRow:
     usage = view.usage
-    shown = {bar.key: bar for bar in bars(usage.limits, usage.used, usage.reserved)}
+    shown = {bar.key: bar for bar in bars(usage.limits, usage.used, usage.reserved, usage.guaranteed)}
     return TreeRow(
         account=usage.account_id,
         name=usage.name,

@@ -22,6 +22,7 @@ from cloudmgr.services.request_inputs import CreateRequest, DraftRequest
 from web import quota_wishes, request_payload
 from web.desk import Desk, DeskDep, FormDep, command, go, refused_form, texts
 from web.forms import Form, row_indices
+from web.pages import server_changes
 from web.presenters import plans
 from web.presenters.requests import form_values, last_comment
 
@@ -103,9 +104,14 @@ def plan(desk: DeskDep, sent: FormDep) -> Response:
 
 @router.get("/requests/{request_id}/edit", openapi_extra=rule(Action.REQUEST_MAKE))
 def edit(desk: DeskDep, request_id: uuid.UUID) -> Response:
-    """Show a draft or a returned request for correction; one for quota has a form of its own."""
-    if requests.get_request(desk.session, desk.actor, request_id).request.kind == RequestKind.QUOTA_CHANGE:
+    """Show a draft or a returned request for correction; those for quota and for changes of servers have their own forms."""
+    kind = requests.get_request(desk.session, desk.actor, request_id).request.kind
+    if kind == RequestKind.QUOTA_CHANGE:
         return go(f"/requests/{request_id}/limits")
+    if kind in server_changes.CORRECTED:
+        return go(f"/requests/{request_id}/change")
+    if kind == RequestKind.RETIRE:
+        return go(f"/requests/{request_id}/retirement")
     sheet = _stored(desk, str(request_id))
     view = requests.get_request(desk.session, desk.actor, request_id)
     values = form_values(view.request.body)

@@ -20,6 +20,7 @@ from cloudmgr.services.working_calendar import calendar_of
 from web.desk import Desk, DeskDep, FormView, go
 from web.forms import Form
 from web.lists import PAGE, cursor_of, filters_of, pages
+from web.pages import server_changes
 from web.presenters import office
 from web.presenters import requests as lines
 from web.presenters import servers as server_lines
@@ -27,8 +28,8 @@ from web.presenters.deadlines import Due, due, shown_in_list
 
 router = page_router()
 
-_EDITABLE = frozenset({RequestKind.CREATE, RequestKind.QUOTA_CHANGE})
-"""Kinds with a form in which a draft or a returned one is corrected; others are made anew from the server's page."""
+_EDITABLE = frozenset({RequestKind.CREATE, RequestKind.QUOTA_CHANGE, RequestKind.RETIRE}) | server_changes.CORRECTED
+"""Kinds with a form in which a draft or a returned one is corrected; others are sent again as they are."""
 _RETRIABLE = frozenset({RequestPhase.FAILED, RequestPhase.PARTLY_FULFILLED})
 
 
@@ -194,10 +195,11 @@ def _may(desk: Desk, view: RequestView) -> dict[str, bool]:
     phase = RequestPhase(view.request.phase)
     own = view.request.requester_id == desk.actor.user_id and desk.may(Action.REQUEST_MAKE, view.organization.path)
     power = desk.may(Action.SERVER_POWER, view.organization.path)
+    has_form = view.request.kind in _EDITABLE
     queue = approvals.list_decidable(desk.session, desk.actor) if any(s.state == "open" for s in view.stages) else []
     return {
-        "edit": own and phase in EDITABLE_REQUESTS and view.request.kind in _EDITABLE,
-        "submit": own and phase is RequestPhase.DRAFT,
+        "edit": own and phase in EDITABLE_REQUESTS and has_form,
+        "submit": own and (phase is RequestPhase.DRAFT or (phase is RequestPhase.RETURNED and not has_form)),
         "withdraw": own and RequestPhase.WITHDRAWN in REQUEST_MOVES[phase],
         "urge": own and any(stage.state == "open" for stage in view.stages),
         "retry": phase in _RETRIABLE and (power or desk.may(Action.REQUEST_MAKE, view.organization.path)),

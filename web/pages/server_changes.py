@@ -1,7 +1,7 @@
 """Asking for changes of servers that stand: other sizes, later leases, freezing and back; one form for one server or many."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from cloudmgr.domain import access, clock
 from cloudmgr.domain.access import Action
-from cloudmgr.domain.errors import InvalidInput, NotFound
+from cloudmgr.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.findings import ServerSource
 from cloudmgr.domain.leases import last_day
 from cloudmgr.domain.messages import N_
-from cloudmgr.domain.phases import RequestKind, ServerPhase
+from cloudmgr.domain.phases import EDITABLE_REQUESTS, RequestKind, RequestPhase, ServerPhase
 from cloudmgr.domain.server_changes import FrozenBy
 from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import catalogue, requests, servers
@@ -28,6 +28,7 @@ from web.forms import Form, text_of, whole
 from web.lists import every
 from web.presenters import plans
 from web.presenters import words as phrases
+from web.presenters.requests import last_comment
 
 router = page_router()
 
@@ -39,6 +40,8 @@ _MODELS: Mapping[str, type[BaseModel]] = {
     RequestKind.FREEZE: FreezeRequest,
     RequestKind.UNFREEZE: UnfreezeRequest,
 }
+CORRECTED = frozenset(_MODELS)
+"""Kinds that are corrected on this form after they were returned."""
 _TYPED = ("flavor", "add_data_disk_gib", "lease_end", "lease_reason")
 _SHOWN = ("purpose", *_TYPED, "lease_long_term")
 _SUBMIT = rule(Action.REQUEST_MAKE, event=Event.REQUEST_SUBMIT, object_type="request", remembers=False)
@@ -74,11 +77,54 @@ def show(request: Request, desk: DeskDep) -> Response:
 def ask(desk: DeskDep, sent: FormDep) -> Response:
     """Preview, or submit the request."""
     access.require(desk.actor, Action.REQUEST_MAKE)
-    typed = texts(sent)
-    kind = typed.get("kind", "")
-    sheet = _Sheet(desk, kind, [_id(str(value)) for value in sent.getlist("server")[:_MOST]])
+    return _take(_Sheet(desk, texts(sent).get("kind", ""), _chosen(sent)), texts(sent))
+
+
+@router.get("/requests/{request_id}/change", openapi_extra=rule(Action.REQUEST_MAKE))
+def edit(desk: DeskDep, request_id: uuid.UUID) -> Response:
+    """Show a request for a change of servers that was returned, for correction."""
+    _, body, _ = correctable(desk, request_id, CORRECTED)
+    sheet = _stored(desk, request_id, [_id(str(each)) for each in body.get("servers", [])])
+    return sheet.page(Form({name: str(body[name]) for name in _SHOWN if body.get(name)}), 200)
+
+
+@router.post("/requests/{request_id}/change", openapi_extra=_SUBMIT)
+def save(desk: DeskDep, request_id: uuid.UUID, sent: FormDep) -> Response:
+    """Preview, or submit it again as corrected."""
+    access.require(desk.actor, Action.REQUEST_MAKE)
+    return _take(_stored(desk, request_id, _chosen(sent)), texts(sent))
+
+
+def correctable(desk: Desk, request_id: uuid.UUID, kinds: Collection[str]) -> tuple[str, dict[str, Any], str]:
+    """Return kind, body and the last decider's comment of one's own draft or returned request of these kinds.
+
+    Raises:
+        NotFound, Forbidden: it is not the reader's. Conflict: it is past that, or of another kind.
+    """
+    access.require(desk.actor, Action.REQUEST_MAKE)
+    view = requests.get_request(desk.session, desk.actor, request_id)
+    if view.request.requester_id != desk.actor.user_id:
+        raise Forbidden(N_("Only the person who made a request can change, submit or withdraw it."))
+    if RequestPhase(view.request.phase) not in EDITABLE_REQUESTS or view.request.kind not in kinds:
+        raise Conflict(N_("This request can no longer be changed. Withdraw it or make a new one."))
+    return view.request.kind, view.request.body, last_comment(view)
+
+
+def _stored(desk: Desk, request_id: uuid.UUID, chosen: list[uuid.UUID]) -> "_Sheet":
+    kind, _, comment = correctable(desk, request_id, CORRECTED)
+    sheet = _Sheet(desk, kind, chosen)
+    sheet.request_id, sheet.returned = request_id, comment
+    return sheet
+
+
+def _chosen(sent: FormDep) -> list[uuid.UUID]:
+    return [_id(str(value)) for value in sent.getlist("server")[:_MOST]]
+
+
+def _take(sheet: "_Sheet", typed: dict[str, str]) -> Response:
+    desk = sheet.desk
     try:
-        wanted = command(_MODELS[kind], sheet.payload(typed))
+        wanted = command(_MODELS[sheet.kind], sheet.payload(typed))
     except ValidationError as error:
         return desk.invalid(sheet.page, typed, error, _SHOWN)
     desk.on_refusal(sheet.page, typed, _SHOWN)
@@ -86,6 +132,10 @@ def ask(desk: DeskDep, sent: FormDep) -> Response:
         plan = requests.plan(desk.session, desk.actor, wanted)  # type: ignore[arg-type]
         sheet.plan = plans.panel(desk.words, plan)
         return sheet.page(Form(typed), 200)
+    if sheet.request_id is not None:
+        requests.update_request(desk.session, desk.actor, sheet.request_id, wanted)  # type: ignore[arg-type]
+        requests.submit(desk.session, desk.actor, sheet.request_id)
+        return go(f"/requests/{sheet.request_id}", done="submitted")
     made = requests.submit_new(desk.session, desk.actor, wanted)  # type: ignore[arg-type]
     return go(f"/requests/{made.id}", done="submitted")
 
@@ -109,6 +159,9 @@ class _Sheet:
             desk.session, desk.actor, phases=_STANDING, project_id=self.project_id, limit=_MOST
         )
         self.plan: plans.PlanPanel | None = None
+        self.request_id: uuid.UUID | None = None
+        """The request that is corrected; None: a new one."""
+        self.returned = ""
         shown = {row[0].id: row for row in [*rows, *others]}
         self._choices = [self._choice(row) for row in sorted(shown.values(), key=lambda row: row[0].name)]
         self._flavors = _flavors(desk) if kind == RequestKind.RESIZE else []
@@ -137,6 +190,8 @@ class _Sheet:
             "pages/server_changes.html",
             status,
             kind=self.kind,
+            action=f"/requests/{self.request_id}/change" if self.request_id else "/server-changes",
+            returned=self.returned,
             title=self.desk.words.label("request_kind", self.kind),
             project=self._project_name,
             choices=self._choices,

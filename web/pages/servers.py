@@ -15,7 +15,7 @@ from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.findings import FindingState, ServerSource
 from cloudmgr.domain.messages import N_
-from cloudmgr.domain.phases import ServerPhase
+from cloudmgr.domain.phases import RequestKind, ServerPhase
 from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import certificates, discovery, findings, requests, servers, snapshots, volumes
 from cloudmgr.services.request_inputs import PowerAction, RetireRequest
@@ -33,6 +33,7 @@ from web.presenters import words as phrases
 router = page_router()
 
 _DIGITS = 4
+_RETIREMENT = frozenset({RequestKind.RETIRE})
 _RETIRE_FIELDS = ("purpose", "volumes")
 _STANDING = (ServerPhase.ACTIVE, ServerPhase.SUSPENDED, ServerPhase.FAILED)
 _SWITCHED = (ServerPhase.ACTIVE, ServerPhase.FAILED)
@@ -122,9 +123,44 @@ def show_retire(request: Request, desk: DeskDep, server_id: uuid.UUID) -> Respon
 def retire(desk: DeskDep, server_id: uuid.UUID, sent: FormDep) -> Response:
     """Submit the request for a server's end."""
     access.require(desk.actor, Action.REQUEST_MAKE)
+    return _take_retirement(desk, server_id, sent)
+
+
+@router.get("/requests/{request_id}/retirement", openapi_extra=rule(Action.REQUEST_MAKE))
+def edit_retirement(desk: DeskDep, request_id: uuid.UUID) -> Response:
+    """Show a request for the end of servers that was returned, for correction."""
+    _, body, comment = server_changes.correctable(desk, request_id, _RETIREMENT)
+    first, *also = _servers_of(body)
+    sheet = _Retirement(desk, first, frozenset(map(str, also)), request_id, comment)
+    return sheet.page(Form({name: str(body[name]) for name in _RETIRE_FIELDS if body.get(name)}), 200)
+
+
+@router.post(
+    "/requests/{request_id}/retirement",
+    openapi_extra=rule(Action.REQUEST_MAKE, event=Event.REQUEST_SUBMIT, object_type="request", remembers=False),
+)
+def correct_retirement(desk: DeskDep, request_id: uuid.UUID, sent: FormDep) -> Response:
+    """Submit the corrected request for the end of servers again."""
+    _, body, comment = server_changes.correctable(desk, request_id, _RETIREMENT)
+    return _take_retirement(desk, _servers_of(body)[0], sent, request_id, comment)
+
+
+def _servers_of(body: dict[str, Any]) -> list[uuid.UUID]:
+    try:
+        found = [uuid.UUID(str(each)) for each in body.get("servers", [])]
+    except ValueError:
+        found = []
+    if not found:  # a draft may be of anything
+        raise InvalidInput(N_("Choose at least one server first."), field="server")
+    return found
+
+
+def _take_retirement(
+    desk: Desk, server_id: uuid.UUID, sent: FormDep, request_id: uuid.UUID | None = None, returned: str = ""
+) -> Response:
     typed = texts(sent)
     also = [str(value) for value in sent.getlist("also")][:199]
-    sheet = _Retirement(desk, server_id, frozenset(also))
+    sheet = _Retirement(desk, server_id, frozenset(also), request_id, returned)
     values = {name: typed.get(name, "") for name in _RETIRE_FIELDS}
     payload: dict[str, Any] = {
         "kind": "retire",
@@ -139,8 +175,11 @@ def retire(desk: DeskDep, server_id: uuid.UUID, sent: FormDep) -> Response:
     except ValidationError as error:
         return desk.invalid(sheet.page, values, error, _RETIRE_FIELDS)
     desk.on_refusal(sheet.page, values, _RETIRE_FIELDS)
-    made = requests.submit_new(desk.session, desk.actor, wanted)
-    return go(f"/requests/{made.id}", done="submitted")
+    if request_id is not None:
+        requests.update_request(desk.session, desk.actor, request_id, wanted)
+        requests.submit(desk.session, desk.actor, request_id)
+    stored_id = request_id or requests.submit_new(desk.session, desk.actor, wanted).id
+    return go(f"/requests/{stored_id}", done="submitted")
 
 
 class _Sheet:
@@ -207,7 +246,16 @@ def _of_server(desk: Desk, row: ServerRow) -> dict[str, Any]:
 class _Retirement:
     """The form for a server's end."""
 
-    def __init__(self, desk: Desk, server_id: uuid.UUID, chosen: frozenset[str]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        server_id: uuid.UUID,
+        chosen: frozenset[str],
+        request_id: uuid.UUID | None = None,
+        returned: str = "",
+    ) -> None:
+        self._action = f"/requests/{request_id}/retirement" if request_id else f"/servers/{server_id}/retire"
+        self._returned = returned
         row = servers.get_server(desk.session, desk.actor, server_id)
         self.project_id = row[1].id
         self._desk = desk
@@ -221,7 +269,15 @@ class _Retirement:
 
     def page(self, form: Form, status: int) -> Response:
         """Draw it."""
-        return self._desk.page("pages/retire.html", status, server=self._server, others=self._others, form=form)
+        return self._desk.page(
+            "pages/retire.html",
+            status,
+            server=self._server,
+            others=self._others,
+            action=self._action,
+            returned=self._returned,
+            form=form,
+        )
 
 
 def arranged(desk: Desk, row: ServerRow) -> lines.ServerPage:

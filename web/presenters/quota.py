@@ -17,6 +17,8 @@ class Bar:
     reserved: int
     asked: int | None = None
     ok: bool = True
+    guaranteed: int = 0
+    """How much of the limit is kept free for the account by those beside it; a mark on the bar."""
 
     @property
     def taken(self) -> int:
@@ -53,6 +55,11 @@ class Bar:
         """Width of what is asked for now."""
         return self._share(self.asked or 0, self.used_pct + self.held_pct)
 
+    @property
+    def guaranteed_pct(self) -> float:
+        """Where the mark of the guaranteed share stands."""
+        return self._share(self.guaranteed, 0)
+
     def _share(self, amount: int, before: float) -> float:
         whole = self.limit if self.limit is not None else 0
         if amount <= 0 or whole <= 0:
@@ -64,12 +71,16 @@ def bars(
     limits: Mapping[str, int | None],
     used: Mapping[str, int],
     reserved: Mapping[str, int],
+    guaranteed: Mapping[str, int],
     *,
     only_limited: bool = False,
 ) -> list[Bar]:
     """Return the keys of one account, the usual resources first, then the narrowed ones."""
     keys = sorted({*limits, *used, *reserved}, key=_order)
-    made = [Bar(key, limits.get(key), used.get(key, 0), reserved.get(key, 0)) for key in keys]
+    made = [
+        Bar(key, limits.get(key), used.get(key, 0), reserved.get(key, 0), guaranteed=guaranteed.get(key, 0))
+        for key in keys
+    ]
     return [bar for bar in made if not only_limited or bar.limit is not None]
 
 
@@ -79,6 +90,11 @@ class Level:
 
     name: str
     bars: list[Bar]
+
+    @property
+    def has_guarantee(self) -> bool:
+        """Whether a bar carries the mark of a guarantee."""
+        return any(bar.guaranteed for bar in self.bars)
 
 
 class Usage(Protocol):
@@ -92,6 +108,8 @@ class Usage(Protocol):
     def used(self) -> Mapping[str, int]: ...
     @property
     def reserved(self) -> Mapping[str, int]: ...
+    @property
+    def guaranteed(self) -> Mapping[str, int]: ...
 
 
 def weighed(usage: Iterable[Usage], taken: Mapping[str, int]) -> list[Level]:
@@ -101,7 +119,7 @@ def weighed(usage: Iterable[Usage], taken: Mapping[str, int]) -> list[Level]:
     levels = []
     for account in usage:
         shown = []
-        for bar in bars(account.limits, account.used, account.reserved, only_limited=True):
+        for bar in bars(account.limits, account.used, account.reserved, account.guaranteed, only_limited=True):
             if bar.key.partition("{")[0] not in taken:
                 continue
             own = min(taken.get(bar.key, 0), bar.reserved)

@@ -100,6 +100,7 @@ class PublicIpKind(Kind[PublicIpRequest, ResolvedPublicIp]):
     def write(self, session: Session, request: ResourceRequest, resolved: ResolvedPublicIp) -> int:
         for _, address in resolved.assign:
             address.request_id, address.reservation_id = request.id, reservation_id(request)
+            address.organization_id = request.organization_id
         requests.add(session, *(address for _, address in resolved.assign))
         return len(resolved.assign) + len(resolved.release)
 

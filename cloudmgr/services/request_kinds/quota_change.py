@@ -160,9 +160,9 @@ class QuotaChangeKind(Kind[QuotaChangeRequest, ResolvedQuotaChange]):
                 N_("{account}: {key} from {before} to {wanted}"),
                 {
                     "account": name,
-                    "key": quotas.parse_key(row.key).describe(),
-                    "before": Message(N_("no limit")) if row.before is None else row.before,
-                    "wanted": row.wanted,
+                    **quotas.parse_key(row.key).told(
+                        before=Message(N_("no limit")) if row.before is None else row.before, wanted=row.wanted
+                    ),
                 },
             )
             for row in rows

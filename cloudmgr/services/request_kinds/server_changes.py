@@ -89,6 +89,7 @@ class ServerChangesKind(Kind[Standing, ResolvedChanges]):
             change.reservation_id = reservation_id(request) if server.id in grown else None
         for volume in resolved.volumes:
             volume.request_id, volume.reservation_id = request.id, reservation_id(request)
+            volume.organization_id = request.organization_id
         open_changes(session, [change for _, change in resolved.changes])
         requests.add(session, *resolved.volumes)
         return len({server.id for server, _ in resolved.changes} | {volume.server_id for volume in resolved.volumes})

@@ -105,6 +105,7 @@ class SnapshotKind(Kind[SnapshotRequest, ResolvedSnapshot]):
     def write(self, session: Session, request: ResourceRequest, resolved: ResolvedSnapshot) -> int:
         for row, _ in resolved.create:
             row.request_id, row.reservation_id = request.id, reservation_id(request)
+            row.organization_id = request.organization_id
         for row in resolved.delete:
             row.delete_request_id = request.id
         requests.add(session, *(row for row, _ in resolved.create), *resolved.delete)

@@ -114,6 +114,7 @@ class VolumeKind(Kind[VolumeRequest, ResolvedVolume]):
     def write(self, session: Session, request: ResourceRequest, resolved: ResolvedVolume) -> int:
         for volume in resolved.create:
             volume.request_id, volume.reservation_id = request.id, reservation_id(request)
+            volume.organization_id = request.organization_id
         changed = [*(volume for volume, _ in resolved.attach), *resolved.detach]
         for volume in changed:
             volume.change_request_id = request.id
