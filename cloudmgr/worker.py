@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import sqlalchemy as sa
-from sqlmodel import Session, select
+from sqlmodel import select
 
 import cloudmgr
 from cloudmgr.adapters import migrate, occupancy
@@ -252,7 +252,7 @@ class Worker:
 
     def _load_policy(self) -> None:
         with self._transaction() as session:
-            approval_policy.prepare(policy.attach(session, self.settings), SYSTEM)
+            approval_policy.prepare(session, SYSTEM)
 
     def _watch_backends(self) -> None:
         """Ask every backend at once; one that is still being asked from the last round is left to it."""
@@ -368,13 +368,10 @@ class Worker:
     def _transaction(self) -> Any:
         if self._engine is None:
             raise RuntimeError("the worker has not been started")
-        session: Session = new_session(self._engine)
-        try:
+        with policy.attach(new_session(self._engine), self.settings) as session:
             begin_immediate(session)
             yield session
             session.commit()
-        finally:
-            session.close()
 
 
 def _only_worker(data_dir: Path) -> TextIO:

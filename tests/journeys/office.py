@@ -106,6 +106,12 @@ class Office:
         self._fork()
         self._until(self._is_ready)
 
+    def open_up(self) -> None:
+        """Start it for the first time, and wait until its clouds were seen: nothing can be asked for before."""
+        self.start()
+        wanted = {section["name"] for section in self._settings["backends"]}
+        self._until(lambda: {zone["backend"] for zone in self.get("auditor", "/zones")["items"]} == wanted)
+
     def _fork(self) -> None:
         order = {"data_dir": str(self.world.settings.data_dir), "settings": self._settings}
         self._pid = self._zygote.order(serve=order)["pid"]
@@ -134,6 +140,7 @@ class Office:
             else:
                 with contextlib.suppress(httpx.TransportError):  # it may be dead before it has answered
                     when()
+            self._until(lambda: not self._is_alive())
             assert self._bury() == signal.SIGKILL, (point, self.log())
         self.start()
 
@@ -351,7 +358,7 @@ def opened(world: World, zygote: Zygote, **sections: dict[str, Any]) -> Iterator
     shift.install()
     office = Office(world, zygote, shift, own)
     try:
-        office.start()
+        office.open_up()
         yield office
     finally:
         office.stop()
