@@ -98,6 +98,8 @@ def _spread(session: Session, settings: Settings, happening: Happening) -> None:
 
 def _deputies(session: Session, happening: Happening, deciders: set[uuid.UUID], now: datetime) -> set[uuid.UUID]:
     """Return who stands in for those who may decide: not for the requester, nor the requester, who never decides."""
+    if not deputies.standing_in(session, deciders, now):
+        return set()
     request = requests.get(session, uuid.UUID(happening.object_id))
     maker = {request.requester_id} if request is not None else set()
     return deputies.standing_in(session, deciders - maker, now) - maker

@@ -121,7 +121,7 @@ def test_a_bar_never_leaves_its_frame() -> None:
 
 
 def test_usual_resources_come_before_narrowed_ones() -> None:
-    keys = [bar.key for bar in bars({"vcpus{arch=aarch64}": 5, "zzz": 1, "vcpus": 9, "servers": 2}, {}, {})]
+    keys = [bar.key for bar in bars({"vcpus{arch=aarch64}": 5, "zzz": 1, "vcpus": 9, "servers": 2}, {}, {}, {})]
     assert keys == ["servers", "vcpus", "zzz", "vcpus{arch=aarch64}"]
 
 
