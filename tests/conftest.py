@@ -74,15 +74,15 @@ def pytest_collection_finish() -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep together what shares something dear: all tests on one lab with one worker, and the tests of a file, which share what they prepare.
 
-    The files on workflows prepare a city for each database, so each of them comes in two parts. Our own scheduler, because
-    pytest-xdist 3.8 no longer sees its groups under pytest 9.
+    The files on workflows and the journeys prepare a city for each database, so each of them comes in two parts. Our own
+    scheduler, because pytest-xdist 3.8 no longer sees its groups under pytest 9.
     """
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - only there under xdist
 
     class ByLab(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file, _, test = nodeid.partition("::")
-            if file.startswith("tests/workflows/") and "postgresql" in test:
+            if file.startswith(("tests/workflows/", "tests/journeys/")) and "postgresql" in test:
                 return f"{file} on PostgreSQL"
             return _lab_of(file, config.rootpath) or file
 

@@ -3,7 +3,17 @@
 from typing import Any
 
 from tests.journeys.office import Office
+from tests.world import ZONE, simulated_backend
 
+NETWORKS = {"net": ZONE, "dmz": "互联网区"}
+BOTH_ZONES = {
+    "network_zones": NETWORKS,
+    "networks": [
+        {"ref": ref, "name": ref, "cidr_v4": f"10.{60 + number}.0.0/16", "gateway_v4": f"10.{60 + number}.0.1"}
+        for number, ref in enumerate(NETWORKS)
+    ],
+}
+SETTINGS = {"backends": [simulated_backend("kp", **BOTH_ZONES), simulated_backend("hg", model="hygon-7285")]}
 CONDITIONS = """
 version = "test/{version}"
 title = "各类条件"
@@ -96,3 +106,31 @@ def test_every_condition_decides_the_stages(office: Office) -> None:
     asked = office.post("requester", "/requests", raised | {"limits": {"vcpus": 100}}, 201)
     assert [stage["level"] for stage in asked["stages"]] == ["parent"]
     office.post("requester", f"/requests/{asked['id']}/withdraw")
+
+
+def test_six_stages_for_the_internet_zone_are_passed_in_turn(office: Office) -> None:
+    office.load(CONDITIONS.format(version="2"))
+    request = office.ask(network_zone="互联网区")
+    names = [stage["name"] for stage in request["stages"]]
+    assert (len(names), names[4:]) == (6, ["任一", "会签"])
+    turns = ("reviewer", "admin", "cityboss", "tech", "sysadmin", "both", "rooted")
+    assert office.decide("quota", request["id"], status=403)["code"] == "forbidden", "named, but not yet"
+    for who in turns[:-1]:
+        assert office.decide(who, request["id"])["phase"] == "in_review"
+        assert office.decide(who, request["id"], status=403)["code"] in ("forbidden", "second_stage")
+    office.kill()
+    office.start()
+    assert office.decide("quota", request["id"], status=403)["code"] == "forbidden", "another has decided there"
+    assert office.decide("rooted", request["id"])["phase"] == "approved", "both of them had to sign"
+    done = office.ended(request["id"])
+    assert (done["phase"], [each["decided_by"] for each in done["decisions"]]) == ("fulfilled", list(turns))
+    assert {each["policy_version"] for each in done["decisions"]} == {"test/2"}
+    (server,) = done["servers"]
+    assert office.get("requester", f"/servers/{server['id']}")["ipv4"][0].startswith("10.61.")
+
+    again = office.ask(network_zone="互联网区")
+    for who in turns[:5]:
+        office.decide(who, again["id"])
+    assert office.decide("both", again["id"], "reject", "不宜上互联网")["phase"] == "rejected", "one refusal is enough"
+    assert office.reserved() == 0
+    office.balanced()
