@@ -152,11 +152,5 @@ def _can_stop(session: Session, server: Server) -> bool:
     return is_known and backend is not None and "power" in backend.capabilities
 
 
-def _is_kept_still(session: Session, server: Server) -> bool:
-    """Whether a change freeze (重保期) holds for a server's organization: leases act when it is over."""
-    path = session.get_one(Organization, server.organization_id).path
-    return change_freezes.standing(session, path) is not None
-
-
 def _is_being_renewed(session: Session, server: Server) -> bool:
     return any(change.kind == ChangeKind.RENEW for change in store.of_server(session, server.id))
