@@ -1,4 +1,4 @@
-"""Leases of servers in a served city: reminders, a renewal in time and one in the days of grace, freezing; killed on the way."""
+"""Leases of servers in a served city: reminders, a renewal in time and one in the days of grace, freezing, retiring; killed on the way."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def renew(office: Office, server: str, days: int) -> None:
     office.fulfil(office.change("renew", servers=[server], lease_end=office.day(days)))
 
 
-def test_leases_end_renewed_in_time_or_frozen_and_renewed_in_the_grace(office: Office) -> None:
+def test_three_leases_end_renewed_in_time_renewed_in_the_grace_and_retired(office: Office) -> None:
     built = office.fulfil(office.ask(count=3, lease_end=office.day(61)))["servers"]
     early, late, never = (each["id"] for each in built)
     addresses = shown(office, late)["ipv4"]
@@ -43,6 +43,16 @@ def test_leases_end_renewed_in_time_or_frozen_and_renewed_in_the_grace(office: O
     renew(office, late, 200)
     seen = shown(office, late)
     assert (seen["phase"], seen["state"], seen["ipv4"]) == ("active", "running", addresses)
+
+    office.later(days=30)
+    assert office.told("requester", "lease.") == {}
+    assert shown(office, never)["phase"] == "suspended", "the last day of the grace belongs to it"
+    office.dies_at("lease_retirements:inside", "delete:inside", when=lambda: office.later(days=1))
+    assert office.told("requester", "lease.") == {"lease.retiring": 1}
+    assert [shown(office, each)["phase"] for each in (early, late, never)] == ["active", "active", "retired"]
+    used = office.get("requester", f"/quotas/{office.world.project.account_id}")["used"]
+    assert used["servers"] == 2
+    office.balanced()
 
 
 def test_a_lease_whose_renewal_waits_for_its_decision_is_left_alone_until_then(office: Office) -> None:
