@@ -23,7 +23,10 @@ def test_a_worker_killed_for_good_is_finished_by_its_colleague(
 ) -> None:
     one = stages("postgresql", count=4).case(tmp_path / "case")
     one.settings["worker"] |= {"server_concurrency": 1, "poll_s": 0.2}
-    colleague = Case(second_zygote, one.data_dir, one.url, one.settings, one.request, one.backends)
+    slower = one.settings | {
+        "worker": one.settings["worker"] | {"poll_s": 2.0}
+    }  # so that it leaves the other some work
+    colleague = Case(second_zygote, one.data_dir, one.url, slower, one.request, one.backends)
     answers: dict[str, Any] = {}
     thread = threading.Thread(target=lambda: answers.update(survivor=colleague.run(timeout_s=120)))
     thread.start()

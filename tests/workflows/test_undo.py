@@ -75,11 +75,13 @@ def test_a_cloud_that_does_not_answer_is_waited_for(case: Callable[..., Case]) -
         session.add(backend)
         session.commit()
     engine.dispose()
-    drill.inject(one.state_dir("kp"), Fault(call="check", kind="unavailable", times=1))
+    drill.inject(one.state_dir("kp"), Fault(call="check", kind="unavailable", times=10_000))
     one.settings["worker"] |= {"health_interval_s": 1}
+    assert one.run(kill_at="place:after")["died_by"] == 9, one.log()
+    assert "srv waits for a pool. kp-zone: its backend does not answer" in told(one)
+    drill.clear_faults(one.state_dir("kp"))
     one.finish()
     assert one.phase() == "fulfilled", told(one)
-    assert "srv waits for a pool. kp-zone: its backend does not answer" in told(one)
     check_slate(one, standing=1)
 
 

@@ -11,9 +11,11 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 import uuid
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -79,16 +81,18 @@ def work(order: dict, record: Path) -> int:
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     settings = load_settings(Path(order["data_dir"]), **order["settings"])
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
+    counting = threading.Lock()
 
     def probe(point: str) -> None:
-        seen[point] = seen.get(point, 0) + 1
-        with record.open("a") as file:
-            file.write(point + "\n")
+        with counting:  # steps of several servers come by at once, and none may be counted past
+            seen[point] += 1
+            with record.open("a") as file:
+                file.write(point + "\n")
+            if point == order.get("kill_at") and seen[point] == order.get("occurrence", 1):
+                os.kill(os.getpid(), signal.SIGKILL)
         if point == order.get("cut_lock_at"):
             cut_lock(settings)
-        if point == order.get("kill_at") and seen[point] == order.get("occurrence", 1):
-            os.kill(os.getpid(), signal.SIGKILL)
 
     steps.listen(probe)
     if order.get("without_ansible"):
