@@ -66,7 +66,7 @@ def start(settings: Settings, executor_id: str, engine: sa.Engine | None = None)
     )
     installed = Runtime(settings=settings, engine=shared, datasource=datasource, own_engines=(steps, books))
     runtimes.install(installed)
-    _define()
+    define_workflows()
     adopt_enqueued(shared)
     if settings.is_sqlite:
         adopt(shared, [executor_id])
@@ -159,7 +159,7 @@ def stop(*, wait_s: int = 0) -> None:
     runtimes.install(None)
 
 
-def _define() -> None:
+def define_workflows() -> None:
     """Import every workflow, which registers it by name."""
     from cloudmgr.workflows import (  # noqa: F401, PLC0415 - their import is the deed
         deadlines,

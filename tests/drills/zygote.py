@@ -6,6 +6,7 @@ it. Answers {"died_by": signal or null, "status": exit status}: 0 when the reque
 when it was stopped. Ansible is stood in for: rehearsals on these peers start a process each and touch no cloud.
 """
 
+import gc
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import configure_mappers
 from sqlmodel import select
 
 from cloudmgr.adapters import ansible
@@ -24,7 +26,7 @@ from cloudmgr.models import Backend, ResourceRequest
 from cloudmgr.settings import load_settings
 from cloudmgr.store.db import make_engine, new_session
 from cloudmgr.worker import Worker
-from cloudmgr.workflows import steps
+from cloudmgr.workflows import engine, steps
 from providers import registry
 from tests.workflows.zygote import RESTING
 
@@ -35,6 +37,10 @@ LIMIT_S = 300.0
 def main(drivers: list[str]) -> None:
     for name in drivers:
         registry.load(name)  # imported so that forks need not
+    engine.define_workflows()
+    configure_mappers()
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()

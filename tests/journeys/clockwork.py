@@ -5,6 +5,7 @@ its end and answers {"signal"} or null. The city's time is the machine's and wha
 the point that `data_dir/die_at` names, once.
 """
 
+import gc
 import json
 import mmap
 import os
@@ -16,14 +17,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy.orm import configure_mappers
+
 import cloudmgr.main
 from cloudmgr import worker
 from cloudmgr.domain import clock
 from cloudmgr.settings import load_settings
-from cloudmgr.workflows import engine, fulfil, notices, provision, quota_proofs, retire, steps
+from cloudmgr.workflows import engine, steps
 from providers.simulated import provider  # noqa: F401 - imported so that forks need not
 
-_IMPORTED = (engine, fulfil, notices, provision, quota_proofs, retire)
 _OFFSET = struct.Struct("d")
 
 
@@ -54,6 +56,10 @@ class Shift:
 
 
 def main() -> None:
+    engine.define_workflows()
+    configure_mappers()
+    gc.collect()
+    gc.freeze()  # what is shared with every fork need not be looked over, and copied by that, in each
     for line in sys.stdin:
         order = json.loads(line)
         if "await" in order:

@@ -68,7 +68,7 @@ class Case:
     """Whether playbooks really run; else they are stood in for, as in every copy of a prepared city until told otherwise."""
 
     def run(
-        self, kill_at: str | None = None, occurrence: int = 1, timeout_s: float = 60, **order: Any
+        self, kill_at: str | None = None, occurrence: int = 1, timeout_s: float = 180, **order: Any
     ) -> dict[str, Any]:
         """Fork a worker; it runs until the request rests, or dies at the point."""
         return self.zygote.run(

@@ -60,7 +60,7 @@ def held(case: Case) -> None:
         session.commit()
     engine.dispose()
     done = case.zygote.run(
-        data_dir=str(case.data_dir), settings=case.settings, request=None, until_idle=True, timeout_s=90
+        data_dir=str(case.data_dir), settings=case.settings, request=None, until_idle=True, timeout_s=180
     )
     assert done["status"] == 0, case.log()
     assert case.phase() == "approved"
@@ -121,7 +121,7 @@ def test_killed_at_every_deed_it_does_each_once(case: Callable[..., Case]) -> No
     held(one)
     made = make_late(one)
     for point in POINTS:
-        died = one.run(kill_at=point, timeout_s=90)
+        died = one.run(kill_at=point, timeout_s=180)
         assert died["died_by"] == signal.SIGKILL, (point, died, one.log())
     done = one.run(timeout_s=300)
     assert done["status"] == 0, (done, one.log())

@@ -80,7 +80,7 @@ def _do(case: Case, deed: Callable[[Session, world.World], Any]) -> Any:
 def _work(case: Case) -> None:
     """Let a worker do what waits."""
     done = case.zygote.run(
-        data_dir=str(case.data_dir), settings=case.settings, request=None, until_idle=True, timeout_s=120
+        data_dir=str(case.data_dir), settings=case.settings, request=None, until_idle=True, timeout_s=180
     )
     assert done["status"] == 0, case.log()
 

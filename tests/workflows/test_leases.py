@@ -40,7 +40,7 @@ def on(case: Case, day: date, *, kill_at: str | None = None, occurrence: int = 1
         until_idle=True,
         kill_at=kill_at,
         occurrence=occurrence,
-        timeout_s=90,
+        timeout_s=180,
     )
 
 

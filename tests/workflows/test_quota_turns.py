@@ -113,7 +113,7 @@ def test_killed_at_every_step_time_does_each_deed_once(case: Callable[..., Case]
     one.finish()
     made = prepare(one)
     for point in POINTS:
-        died = one.run(kill_at=point, timeout_s=90)
+        died = one.run(kill_at=point, timeout_s=180)
         assert died["died_by"] == signal.SIGKILL, (point, died, one.log())
     done = one.run(timeout_s=300)
     assert done["status"] == 0, (done, one.log())

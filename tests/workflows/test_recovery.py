@@ -28,9 +28,9 @@ def test_a_worker_killed_for_good_is_finished_by_its_colleague(
     }  # so that it leaves the other some work
     colleague = Case(second_zygote, one.data_dir, one.url, slower, one.request, one.backends)
     answers: dict[str, Any] = {}
-    thread = threading.Thread(target=lambda: answers.update(survivor=colleague.run(timeout_s=120)))
+    thread = threading.Thread(target=lambda: answers.update(survivor=colleague.run(timeout_s=180)))
     thread.start()
-    answers["victim"] = one.run(kill_at="create:inside", timeout_s=120)
+    answers["victim"] = one.run(kill_at="create:inside", timeout_s=180)
     thread.join()
     assert answers["victim"]["died_by"] == signal.SIGKILL, (answers, one.log())
     assert answers["survivor"]["status"] == 0, (answers, one.log())
@@ -41,7 +41,7 @@ def test_a_worker_killed_for_good_is_finished_by_its_colleague(
 def test_a_worker_whose_lock_is_cut_stops_itself(stages: Callable[..., Stage], tmp_path: Path) -> None:
     one = stages("postgresql", count=1).case(tmp_path / "case")
     one.settings["worker"] |= {"executor_id": "cut-off"}
-    died = one.run(cut_lock_at="place:after", timeout_s=60)
+    died = one.run(cut_lock_at="place:after", timeout_s=180)
     assert died["status"] == 75, (died, one.log())
     one.settings["worker"] |= {"executor_id": "the-next"}
     one.finish()

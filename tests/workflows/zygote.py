@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import configure_mappers
 from sqlmodel import Session, select
 
 from cloudmgr.adapters import ansible
@@ -31,26 +32,15 @@ from cloudmgr.models import Backend, Delivery, Happening, ResourceRequest
 from cloudmgr.settings import Settings, load_settings
 from cloudmgr.store.db import make_engine, new_session
 from cloudmgr.worker import Worker
-from cloudmgr.workflows import (
-    discover,
-    engine,
-    fulfil,
-    leases,
-    playbook_runs,
-    power,
-    provision,
-    reaper,
-    restore,
-    retire,
-    steps,
-)
+from cloudmgr.workflows import engine, reaper, steps
 from providers.simulated import provider  # noqa: F401 - imported so that forks need not
 
 RESTING = {RequestPhase.FULFILLED, RequestPhase.PARTLY_FULFILLED, RequestPhase.FAILED}
-_IMPORTED = (discover, engine, fulfil, leases, playbook_runs, power, provision, restore, retire)
 
 
 def main() -> None:
+    engine.define_workflows()
+    configure_mappers()
     gc.collect()
     gc.freeze()  # what is shared with every fork need not be looked over, and copied by that, in each
     for line in sys.stdin:
