@@ -10,7 +10,7 @@ from libcloud.compute.providers import get_driver
 from libcloud.compute.types import Provider
 
 from tests.journeys.peer import IMAGE, Peer
-from tests.journeys.stories import Journeys
+from tests.journeys.stories import Changes
 from tests.journeys.town import Town, town
 from tests.providers import ec2_lab
 from tests.world import ZONE
@@ -120,7 +120,7 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         yield found
 
 
-class TestEc2(Journeys):
+class TestEc2(Changes):
     @pytest.fixture
     def town(self, city: Town) -> Town:
         return city

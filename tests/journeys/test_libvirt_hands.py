@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.journeys.peer import Peer
-from tests.journeys.stories import Journeys
+from tests.journeys.stories import Changes
 from tests.journeys.town import Town, town
 from tests.providers import libvirt_lab
 from tests.world import ZONE
@@ -30,6 +30,7 @@ VOLUME = """<volume><name>{name}.qcow2</name><capacity unit='MiB'>1</capacity>
 class Libvirt(Peer):
     arch = "x86_64"
     flavor, size, size_by_hand = "small", (1, 1024), (2, 2048)
+    size_refused = (64, 131072)
     pieces = frozenset({"server"})
     is_shared = True
 
@@ -57,7 +58,7 @@ class Libvirt(Peer):
         return told
 
     def options(self) -> dict[str, Any]:
-        return {"provider": "libvirt", "network_zones": {"lab": ZONE}, **libvirt_lab.options()}
+        return {"provider": "libvirt", "network_zones": {"lab": ZONE}, **libvirt_lab.options(), "stop_grace_s": 1}
 
     @property
     def image(self) -> str:
@@ -122,7 +123,7 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         peer.close()
 
 
-class TestLibvirtByHand(Journeys):
+class TestLibvirtByHand(Changes):
     test_a_server_lives_from_its_request_to_its_certificate = None  # type: ignore[assignment]
 
     @pytest.fixture

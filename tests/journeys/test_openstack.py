@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.journeys.peer import Peer
-from tests.journeys.stories import Journeys
+from tests.journeys.stories import Changes
 from tests.journeys.town import Town, town
 from tests.providers import openstack_lab
 from tests.providers.openstack_lab import until
@@ -194,7 +194,7 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         peer.close()
 
 
-class TestOpenStack(Journeys):
+class TestOpenStack(Changes):
     @pytest.fixture
     def town(self, city: Town) -> Town:
         return city
