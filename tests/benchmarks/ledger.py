@@ -1,10 +1,11 @@
 """How fast the ledger admits, beside how fast the same database commits one hot row.
 
 The root's balances are touched by every admission of a tree, so the rate at which one row can be committed is the physical
-limit of any exact quota; the ratio says how much of it the ledger reaches. Both are asked in turns, round by round, by the
-same processes and threads with the same driver: the hot row by the cheapest honest client (one prepared statement, committed
-by itself, one round trip), the ledger by `quotas.reserve` in a session of its own. fsync is on. The ratio is the median of
-the rounds' ratios.
+limit of any exact quota; the ratio says how much of it the ledger reaches. All are asked in turns, round by round, by the
+same processes and threads with the same driver: the ledger by `quotas.reserve` in a session of its own, and the hot row twice:
+by the cheapest client there is (one prepared statement that commits itself, one round trip), and by a session of the same kind
+as the ledger's, which begins, updates and commits, as whatever is admitted must. fsync is on. Each ratio is the median of the
+rounds' ratios.
 
 Run: `python -m tests.benchmarks.ledger [--seconds 2] [--rounds 5] [--clients 1,8,32] [--processes 4]`. The folder of the
 databases is made below --home, which must be a disk. Absolute numbers mean something on a quiet machine only.
@@ -35,6 +36,7 @@ PROJECTS = 100
 DISTRICTS = 10
 AMOUNTS = {"servers": 1, "vcpus": 8, "memory_mib": 32768, "disk_gib": 540, "ip_addresses": 1}
 DIMS = {"arch": "aarch64", "network_zone": "政务外网区", "environment": "prd"}
+WORKS = ("hot", "session", "ledger")
 HOT = "UPDATE hot SET n = n + 1 WHERE id = 1"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -70,6 +72,12 @@ def admit(engine, project):
         session.commit()
 
 
+def commit_in_session(engine):
+    with new_session(engine) as session:
+        session.connection().exec_driver_sql(HOT)
+        session.commit()
+
+
 class Client:
     """One client: a connection of its own for the hot row, and the process's engine for the ledger."""
 
@@ -89,6 +97,8 @@ class Client:
     def once(self, work):
         if work == "hot":
             self.commit_hot()
+        elif work == "session":
+            commit_in_session(self.engine)
         else:
             self.number += 1
             admit(self.engine, self.projects[self.number % len(self.projects)])
@@ -181,12 +191,12 @@ def compare(name, url, chosen, server_pid=None):
             connection.exec_driver_sql("VACUUM ANALYZE")
     for clients in chosen.clients:
         crew = Crew(url, projects, clients, chosen.processes)
-        for work in ("hot", "ledger", "ledger"):
+        for work in ("hot", "session", "ledger", "ledger"):
             crew.do(work, 1)  # connections, plans, caches
-        found = {"hot": [], "ledger": []}
-        server = {"hot": 0.0, "ledger": 0.0}
+        found = {work: [] for work in WORKS}
+        server = dict.fromkeys(WORKS, 0.0)
         for number in range(chosen.rounds):
-            for work in sorted(found, reverse=bool(number % 2)):
+            for work in WORKS[:: -1 if number % 2 else 1]:
                 before = cpu_of_children(server_pid) if server_pid else 0
                 found[work].append(crew.do(work, chosen.seconds))
                 server[work] += (cpu_of_children(server_pid) if server_pid else 0) - before
@@ -205,17 +215,26 @@ def compare(name, url, chosen, server_pid=None):
 def report(name, clients, found, server, seconds):
     """Print one line of the table."""
     rates = {work: [each[0] for each in rounds] for work, rounds in found.items()}
-    ratios = [ledger / hot for hot, ledger in zip(rates["hot"], rates["ledger"], strict=True)]
     cpu = {work: statistics.median(each[2] for each in rounds) for work, rounds in found.items()}
     theirs = {work: server[work] * 1000 / max(1, sum(rates[work]) * seconds) for work in rates}
     latencies = sorted(latency for each in found["ledger"] for latency in each[1])
-    print(
-        f"| {name} | {clients} | {statistics.median(rates['hot']):,.0f} | {statistics.median(rates['ledger']):,.0f} "
-        f"| **{statistics.median(ratios):.0%}** ({min(ratios):.0%}–{max(ratios):.0%}) "
-        f"| {cpu['hot']:.2f} + {theirs['hot']:.2f} | {cpu['ledger']:.2f} + {theirs['ledger']:.2f} "
-        f"| {statistics.median(latencies):.1f} / {latencies[int(len(latencies) * 0.99)]:.1f} | {os.getloadavg()[0]:.1f} |",
-        flush=True,
-    )
+
+    def ratio(work):
+        ratios = [ledger / hot for hot, ledger in zip(rates[work], rates["ledger"], strict=True)]
+        return f"**{statistics.median(ratios):.0%}** ({min(ratios):.0%}–{max(ratios):.0%})"
+
+    told = [
+        name,
+        clients,
+        *(f"{statistics.median(rates[work]):,.0f}" for work in WORKS),
+        ratio("hot"),
+        ratio("session"),
+        " / ".join(f"{cpu[work] + theirs[work]:.2f}" for work in WORKS[:2]),
+        f"{cpu['ledger']:.2f} + {theirs['ledger']:.2f}",
+        f"{statistics.median(latencies):.1f} / {latencies[int(len(latencies) * 0.99)]:.1f}",
+        f"{os.getloadavg()[0]:.1f}",
+    ]
+    print(f"| {' | '.join(map(str, told))} |", flush=True)
 
 
 def main():
@@ -233,10 +252,10 @@ def main():
         f"21 balances and entries an admission; {chosen.processes} client processes; median of {chosen.rounds} rounds in turns\n"
     )
     print(
-        "| database | clients | one hot row, commits/s | admissions/s | ratio (least–most) | CPU ms/commit, client + server "
-        "| CPU ms/admission | p50 / p99 ms | load |"
+        "| database | clients | hot row, commits/s | hot row by session, commits/s | admissions/s | ratio to the row (least–most) "
+        "| ratio to the row by session | CPU ms/commit, both | CPU ms/admission, client + server | p50 / p99 ms | load |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---" * 11 + "|")
     with tempfile.TemporaryDirectory(dir=chosen.home) as home:
         if "sqlite" in chosen.databases:
             compare("SQLite, FULL", f"sqlite:///{home}/ledger.db", chosen)
