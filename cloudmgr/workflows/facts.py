@@ -267,11 +267,12 @@ def post(session: Session, server_id: str, number: int, seen: dict[str, Any]) ->
 
 
 def note(server: Server, seen: dict[str, Any]) -> None:
-    """Copy what the backend reported onto the server's row."""
+    """Copy what the backend reported onto the server's row; addresses that it does not tell just now stay as they are."""
     server.native_ref = seen["ref"]
     server.state = seen["power"]
     server.host = seen["host"]
-    server.ipv4, server.ipv6 = seen["ipv4"], seen["ipv6"]
+    if seen["ipv4"] or seen["ipv6"]:
+        server.ipv4, server.ipv6 = seen["ipv4"], seen["ipv6"]
     server.last_seen_at = clock.now()
 
 

@@ -159,13 +159,9 @@ def tell(
 
 
 def note(server: Server, seen: dict[str, Any]) -> None:
-    """Copy what the backend shows onto the server's row; addresses that it does not tell just now stay as they are."""
-    if not (seen["ok"] and seen["result"]):
-        return
-    ipv4, ipv6 = server.ipv4, server.ipv6
-    facts.note(server, seen["result"])
-    if not (server.ipv4 or server.ipv6):
-        server.ipv4, server.ipv6 = ipv4, ipv6
+    """Copy what the backend shows onto the server's row."""
+    if seen["ok"] and seen["result"]:
+        facts.note(server, seen["result"])
 
 
 def load(session: Session, change_id: str) -> tuple[ServerChange, Server]:

@@ -72,9 +72,9 @@ def test_a_loan_moves_both_chains_and_comes_back_on_its_day(limited):
         loan = lend(limited, lender="community", borrower="grid")
         assert limits(limited) == {"root": 200, "furong": 80, "yuelu": 70, "community": 40, "grid": 70}
         assert (loan.state, loan.amounts["vcpus"].outstanding) == ("active", 20)
-        assert due_loans(limited.session, most=9) == []
+        assert loan.loan_id not in due_loans(limited.session, most=100)
         step(timedelta(days=31))
-        assert due_loans(limited.session, most=9) == [loan.loan_id]
+        assert loan.loan_id in due_loans(limited.session, most=100)
         back = settle_loan(limited.session, loan.loan_id)
     assert limits(limited) == {"root": 200, "furong": 100, "yuelu": 50, "community": 60, "grid": 50}
     assert (back.state, back.amounts["vcpus"].returned) == ("returned", 20)
