@@ -150,7 +150,7 @@ class Holding(LedgerModel):
     def void_what_is_held_too_long(self, days: int) -> None:
         """As requests that nobody decides on are returned."""
         root = next(iter(self.parents))
-        pending: dict[uuid.UUID, ModelPart] = {h[0]: p for h, p in self.parts.items() if p.state == "pending"}
+        pending = {h[0]: p for h, p in self.parts.items() if p.state == "pending" and any(p.amounts.values())}
         found = holds_below(self.session, root, most=10_000)
         assert {each.reservation_id for each in found} == pending.keys()
         for each in found:
