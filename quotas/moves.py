@@ -16,12 +16,12 @@ from cloudmgr.domain.errors import Conflict, InvalidInput
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_, Message
 from quotas.accounts import ACCOUNTS, MAX_DEPTH, RESERVATIONS, lock_tree, no_such_account, require_open
-from quotas.admission import EMPTY, Charge, Level, bindings, charged
+from quotas.admission import EMPTY, Charge, Level, bindings, charged, set_aside_changes
 from quotas.books import read_levels, write_movement
 from quotas.holdings import PART_AMOUNTS, PARTS, PartState
 from quotas.keys import DIMENSIONS, Key
 from quotas.limits import LimitChange, change_limits
-from quotas.refusals import QuotaExceeded
+from quotas.refusals import Binding, QuotaExceeded
 from quotas.transfers import AccountChange, require_reason
 
 _HOLDING = (PartState.PENDING.value, PartState.POSTED.value)
@@ -84,7 +84,7 @@ def move_account(session: Session, *, account_id: UUID, parent_id: UUID) -> bool
         raise InvalidInput(N_("The quota tree may be at most {most} levels deep."), most=MAX_DEPTH)
     arrival = [*new, replace(moved, parent_id=parent_id)]
     charges = _shift(old[:-1], new, _groups(session, members), _tops(old, arrival))
-    _admit(new, charges)
+    _admit(old[:-1], new, charges)
     _write(session, old[:-1], new, charges, "move", new_id())
     _retop(session, members, _tops(old, arrival))
     session.connection().execute(sa.update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(parent_id=parent_id))
@@ -121,7 +121,7 @@ def merge_accounts(
     members = _members(source)
     tops = _tops(old, new)
     charges = _shift(old, [*new[:-1], raised], _groups(session, members), tops)
-    _admit([*new[:-1], raised], charges)
+    _admit(old, [*new[:-1], raised], charges)
     movement_id = new_id()
     change_limits(session, taking, gained, movement_id, reason=reason, basis_no=basis_no, actor=actor)
     _write(session, old, new, charges, "merge", movement_id)
@@ -325,10 +325,26 @@ def _counted(levels: Sequence[Level], group: _Group, top: UUID | None) -> Iterab
             yield account_id, key, amount
 
 
-def _admit(levels: Sequence[Level], charges: Sequence[Charge]) -> None:
-    found = bindings(levels, {(charge.account_id, charge.key): charge.used + charge.reserved for charge in charges})
+def _admit(old: Sequence[Level], new: Sequence[Level], charges: Sequence[Charge]) -> None:
+    """Refuse what a limit of the new chain does not let in, or what leaves a guarantee of the old one without room.
+
+    An account above both holds as much as before; but what fills a guarantee below it no more is to be kept free again.
+    """
+    growth = {(charge.account_id, charge.key): charge.used + charge.reserved for charge in charges}
+    found = bindings(new, growth)
+    freed, filled = set_aside_changes(old, growth), set_aside_changes(new, growth)
+    for level in new:
+        for (account_id, key), aside in freed.items():
+            more, held = aside + filled.get((account_id, key), 0), level.balances.get(key, EMPTY)
+            if account_id != level.account_id or growth.get((account_id, key), 0) or more <= 0 or held.limit is None:
+                continue
+            if held.used + held.reserved + held.set_aside + more > held.limit:
+                found.append(
+                    Binding(account_id, level.name, key, held.limit, held.used, held.reserved, more, held.set_aside)
+                )
     if found:
-        raise QuotaExceeded(found)
+        order = [level.account_id for level in new]
+        raise QuotaExceeded(sorted(found, key=lambda binding: order.index(binding.account_id)))
 
 
 def _sum_of_limits(source: Level, target: Level) -> list[LimitChange]:

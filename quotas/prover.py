@@ -141,6 +141,16 @@ def _compare_limits(connection: sa.Connection) -> Iterator[Mismatch]:
     )
     for account_id, key, recorded, entered in rows:
         yield Mismatch(account_id, "", key, "limit", recorded, entered, "entries")
+    lost = connection.execute(
+        sa.select(said.c.account_id, said.c.key, said.c.limit_amount)
+        .select_from(
+            said.outerjoin(BALANCES, sa.and_(said.c.account_id == BALANCES.c.account_id, said.c.key == BALANCES.c.key))
+        )
+        .where(BALANCES.c.account_id.is_(None), said.c.limit_amount.is_not(None))
+        .order_by(said.c.account_id, said.c.key)
+    )
+    for account_id, key, entered in lost:
+        yield Mismatch(account_id, "", key, "limit", None, entered, "entries")
 
 
 def _names(connection: sa.Connection, account_ids: set[UUID]) -> dict[UUID, str]:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSConfig, SQLAlchemyDatasource, _workflow_commands
+from dbos import DBOS, DBOSConfig, SQLAlchemyDatasource, _sys_db_postgres, _workflow_commands
 from sqlalchemy.orm import sessionmaker
 from sqlmodel import Session
 
@@ -115,10 +115,12 @@ def looks_at_once(settings: Settings) -> int:
 def _calm(instance: DBOS) -> None:
     """Let the engine rest between looks at what is never there; at a second each they cost as much as our own queues.
 
-    Private names, checked by a test: the version is pinned.
+    Whoever looks holds a lock until the next look, in a transaction that PostgreSQL ends when it idles for longer than is
+    said here: it would end each, with its connection. Private names, checked by a test: the version is pinned.
     """
     instance._registry.get_internal_queue()._polling_interval_sec = CALM_S  # noqa: SLF001
     _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC = CALM_S  # noqa: SLF001
+    _sys_db_postgres.BACKGROUND_JOB_LOCK_IDLE_TIMEOUT_MS = int(3_000 * CALM_S)
 
 
 def _glance_first(instance: DBOS, engine: sa.Engine) -> None:

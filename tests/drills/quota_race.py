@@ -1,6 +1,6 @@
 """Everybody asks at once for more than the city has, while processes are killed: exactly the limit is granted, nothing leaks.
 
-`python -m tests.drills.quota_race --seeds 10 [--requests 500] [--room 50] [--serves 4] [--workers 2] [--sqlite] [--moves]`.
+`python -m tests.drills.quota_race --seeds 10 [--requests 500] [--room 50] [--serves 4] [--workers 2] [--sqlite] [--moves] [--ansible]`.
 A run: a tree of four levels whose city limit binds; real `serve` and `worker` processes; requests of two districts from 32
 clients that start together, each asked again under its Idempotency-Key until it is answered; meanwhile a random process is
 killed with SIGKILL and started again, over and over. With `--moves`, two subtrees are hung to and fro all that time, a
@@ -35,12 +35,11 @@ from cloudmgr.models import Organization, Project, ResourceRequest, Server
 from cloudmgr.services import quota_proofs
 from providers.simulated import drill
 from tests import support
-from tests.drills.quota_race_fleet import Fleet, killing
-from tests.served import START_S, opened, prepare, until
+from tests.drills.quota_race_fleet import PATIENCE_S, Fleet, killing
+from tests.served import opened, prepare, until
 from tests.world import World, simulated_backend
 
 CLIENTS = 32
-PATIENCE_S = 600.0
 RESTING = {"fulfilled", "partly_fulfilled", "failed", "withdrawn"}
 APPROVER, ASKERS = "city-admin", ("first-asker", "second-asker")
 
@@ -91,17 +90,25 @@ def race(
     serves: int = 4,
     workers: int = 2,
     every_s: tuple[float, float] = (1.0, 4.0),
+    each_once: bool = False,
     moves: bool = False,
+    with_ansible: bool = False,
 ) -> Outcome:
-    """Run one seed in an empty folder (and database) and return what it came to."""
+    """Run one seed in an empty folder (and database) and return what it came to.
+
+    Processes are killed `every_s` (least, most), or with `each_once` one time each.
+    """
     began = time.monotonic()
     chance = random.Random(seed)
     city = _build(home, url, room)
-    fleet = Fleet(city.world, serves=serves, workers=workers)
+    fleet = Fleet(city.world, serves=serves, workers=workers, with_ansible=with_ansible)
     outcome = Outcome()
     try:
         fleet.await_ready()
-        with killing(fleet, chance, outcome.kills, every_s), _moving(fleet, city, seed if moves else None, outcome):
+        with (
+            killing(fleet, chance, outcome.kills, every_s, each_once=each_once),
+            _moving(fleet, city, seed if moves else None, outcome),
+        ):
             taken = _rush(fleet, city, requests, outcome)
             _check_taken(city.world, taken, room, outcome)
             withdrawn = _settle(fleet, chance, taken, outcome)
@@ -172,7 +179,7 @@ def _rush(fleet: Fleet, city: City, requests: int, outcome: Outcome) -> list[tup
         found = []
         who, project = city.asking[place % 2]
         with _clients(fleet, who) as clients:
-            together.wait(START_S)
+            together.wait(PATIENCE_S)
             for number in range(place, requests, clients_at_once):
                 body = city.world.body(name=f"race-{number}", playbook="collect_facts", project=str(project))
                 headers = {"Idempotency-Key": f"race-{number}-{uuid.uuid4()}"}
@@ -323,6 +330,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sqlite", action="store_true", help="one process on SQLite")
     parser.add_argument("--moves", action="store_true", help="move two subtrees meanwhile")
+    parser.add_argument("--ansible", action="store_true", help="run playbooks, which are stood in for otherwise")
     chosen = parser.parse_args()
     failed = 0
     with ExitStack() as stack:
@@ -338,6 +346,7 @@ def main() -> None:
                 serves=1 if chosen.sqlite else chosen.serves,
                 workers=0 if chosen.sqlite else chosen.workers,
                 moves=chosen.moves,
+                with_ansible=chosen.ansible,
             )
             shutil.rmtree(home / f"seed{seed}")
             failed += bool(outcome.wrong)

@@ -15,15 +15,21 @@ from contextlib import contextmanager
 import httpx
 
 from tests.ports import free_port
-from tests.served import ROOT, START_S, Served, until
+from tests.served import ROOT, Served, until
 from tests.world import World
+
+PATIENCE_S = 1800.0
+"""For all processes to start at once on a machine that is busy with others; it takes ten seconds on an idle one."""
 
 
 class Fleet:
     """`serve` processes that each have an address, and `worker` processes; without workers, the one serve has one inside."""
 
-    def __init__(self, world: World, *, serves: int, workers: int) -> None:
+    def __init__(self, world: World, *, serves: int, workers: int, with_ansible: bool = False) -> None:
         self.world = world
+        self._program = (
+            ["-c", "from cloudmgr.cli import main; main()"] if with_ansible else ["-m", "tests.drills.without_ansible"]
+        )
         self.served = Served(world)
         self._guard = threading.Lock()
         self._environment = os.environ | {
@@ -51,7 +57,7 @@ class Fleet:
         command, more = self._commands[name]
         with (self.world.settings.data_dir / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
-                [sys.executable, "-c", "from cloudmgr.cli import main; main()", *command],
+                [sys.executable, *self._program, *command],
                 cwd=ROOT,
                 env=self._environment | more,
                 stdout=log,
@@ -61,23 +67,26 @@ class Fleet:
     def await_ready(self) -> None:
         """Wait until every address answers that it is ready, and a cloud was seen: nothing can be asked for before."""
         for address in self.served.addresses:
-            until(lambda address=address: _is_ready(address), START_S)
+            until(lambda address=address: _is_ready(address), PATIENCE_S)
         with self.served.client("auditor") as client:
-            until(lambda: client.get("/zones").json()["items"], START_S)
+            until(lambda: client.get("/zones").json()["items"], PATIENCE_S)
 
     def answers(self) -> bool:
         """Whether every address is ready at this moment."""
         return all(_is_ready(address) for address in self.served.addresses)
 
-    def kill(self, chance: random.Random) -> str:
-        """Kill one process as the kernel would, and start it again; return its name."""
+    @property
+    def names(self) -> list[str]:
+        """Of all processes."""
+        return sorted(self._commands)
+
+    def kill(self, name: str) -> None:
+        """Kill one process as the kernel would, and start it again."""
         with self._guard:
-            name = chance.choice(sorted(self._running))
             process = self._running[name]
             process.send_signal(signal.SIGKILL)
             process.wait(30)
             self._start(name)
-            return name
 
     def close(self) -> None:
         """End every process."""
@@ -108,23 +117,41 @@ def _is_ready(address: str) -> bool:
 
 
 @contextmanager
-def killing(fleet: Fleet, chance: random.Random, kills: Counter[str], every_s: tuple[float, float]) -> Iterator[None]:
-    """Kill processes at random until the block ends, the first soon; the killed one comes back before the next is killed."""
+def killing(
+    fleet: Fleet, chance: random.Random, kills: Counter[str], every_s: tuple[float, float], *, each_once: bool = False
+) -> Iterator[None]:
+    """Kill processes at random until the block ends, the first soon; the killed one comes back before the next is killed.
+
+    With `each_once` every process is killed one time, and the block does not end before.
+    """
     ended = threading.Event()
+    victims = iter(chance.sample(fleet.names, len(fleet.names))) if each_once else _any_of(fleet, chance)
 
     def keep() -> None:
         pause_s = chance.uniform(0.0, every_s[0])
-        while not ended.wait(pause_s):
-            kills[fleet.kill(chance).rstrip("0123456789")] += 1
+        for name in victims:
+            if ended.wait(pause_s):
+                break
+            fleet.kill(name)
+            kills[name.rstrip("0123456789")] += 1
             killed = time.monotonic()
             while not ended.wait(0.2) and not fleet.answers():
                 pass  # on a busy machine a start takes longer than the time between kills
-            pause_s = chance.uniform(*every_s) + (time.monotonic() - killed)  # and there is something to do meanwhile
+            pause_s = chance.uniform(*every_s)
+            if not each_once:
+                pause_s += time.monotonic() - killed  # and there is something to do meanwhile
 
     thread = threading.Thread(target=keep, daemon=True)
     thread.start()
     try:
         yield
+        if each_once:
+            thread.join(PATIENCE_S)
     finally:
         ended.set()
         thread.join(60)
+
+
+def _any_of(fleet: Fleet, chance: random.Random) -> Iterator[str]:
+    while True:
+        yield chance.choice(fleet.names)

@@ -11,6 +11,7 @@ from quotas import (
     QuotaExceeded,
     account_usage,
     create_account,
+    move_account,
     place,
     post,
     preview,
@@ -81,6 +82,19 @@ def test_what_is_given_back_is_kept_free_again(limited):
     with pytest.raises(QuotaExceeded):
         take(limited, limited.yuelu, 61)
     assert verify(limited.session).ok
+
+
+def test_what_fills_a_guarantee_does_not_move_away_where_nothing_could_be_kept_free_for_it(limited):
+    guarantee(limited, limited.furong, vcpus=40)
+    take(limited, limited.community, 40)
+    take(limited, limited.grid, 50)
+    with pytest.raises(QuotaExceeded) as refused:
+        move_account(limited.session, account_id=limited.community, parent_id=limited.yuelu)
+    (binding,) = refused.value.bindings
+    assert (binding.name, binding.left, binding.asked) == ("长沙市", 10, 40)
+    guarantee(limited, limited.furong, vcpus=10)
+    assert move_account(limited.session, account_id=limited.community, parent_id=limited.yuelu)
+    assert verify(limited.session).mismatches == []
 
 
 @pytest.mark.parametrize(

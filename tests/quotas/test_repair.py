@@ -58,6 +58,17 @@ def test_a_lost_balance_comes_back(city):
     assert verify(city.session).ok
 
 
+def test_a_lost_limit_under_which_nothing_is_held_is_found_and_comes_back(city):
+    city.limit(city.yuelu, {"vcpus": 9})
+    tamper(city, sa.delete(BALANCES).where(here(city, city.yuelu, "vcpus")))
+    assert [(each.column, each.recorded, each.recounted) for each in verify(city.session).mismatches] == [
+        ("limit", None, 9)
+    ]
+    repair_from_entries(city.session)
+    row = city.session.connection().execute(sa.select(BALANCES).where(here(city, city.yuelu, "vcpus"))).one()
+    assert (row.used, row.reserved, row.limit_amount) == (0, 0, 9)
+
+
 def test_use_above_a_lowered_limit_is_an_overhang_again(city):
     city.limit(city.furong, {"vcpus": 4})
     tamper(city, sa.update(BALANCES).where(here(city, city.furong, "vcpus")).values(used=2, reserved=0, overhang=0))

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from dbos import DBOS, _queue, _workflow_commands
+from dbos import DBOS, _queue, _sys_db_postgres, _workflow_commands
 from dbos._dbos import DBOSRegistry
 from dbos._sys_db import SystemDatabase
 
@@ -21,6 +21,19 @@ def test_the_private_names_that_calm_the_engine_are_there(monkeypatch: pytest.Mo
     engine._calm(SimpleNamespace(_registry=registry))
     assert registry.get_internal_queue()._polling_interval_sec == engine.CALM_S
     assert _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC == engine.CALM_S
+
+
+def test_a_look_is_not_ended_by_postgresql_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = int(3_000 * engine.CALM_S)
+    assert _sys_db_postgres.BACKGROUND_JOB_LOCK_IDLE_TIMEOUT_MS in (5_000, ours)
+    assert "BACKGROUND_JOB_LOCK_IDLE_TIMEOUT_MS" in inspect.getsource(
+        _sys_db_postgres.PostgresSystemDatabase.background_job_lock
+    )
+    monkeypatch.setattr(_sys_db_postgres, "BACKGROUND_JOB_LOCK_IDLE_TIMEOUT_MS", 5_000)
+    monkeypatch.setattr(_workflow_commands, "_BACKGROUND_JOBS_INTERVAL_SEC", 1.0)
+    engine._calm(SimpleNamespace(_registry=DBOSRegistry()))
+    held_ms = 1_000 * _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC
+    assert held_ms < _sys_db_postgres.BACKGROUND_JOB_LOCK_IDLE_TIMEOUT_MS
 
 
 def test_the_private_hook_through_which_a_poll_goes_is_there() -> None:

@@ -18,14 +18,12 @@ import uuid
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import configure_mappers
 from sqlmodel import Session, select
 
 from cloudmgr.adapters import ansible
-from cloudmgr.adapters.ansible_results import HostResult, RunResult
 from cloudmgr.domain import clock
 from cloudmgr.domain.phases import RequestPhase
 from cloudmgr.models import Backend, Delivery, Happening, ResourceRequest
@@ -34,6 +32,7 @@ from cloudmgr.store.db import make_engine, new_session
 from cloudmgr.worker import Worker
 from cloudmgr.workflows import engine, reaper, steps
 from providers.simulated import provider  # noqa: F401 - imported so that forks need not
+from tests.drills.without_ansible import playbook_ends_well
 
 RESTING = {RequestPhase.FULFILLED, RequestPhase.PARTLY_FULFILLED, RequestPhase.FAILED}
 
@@ -130,11 +129,6 @@ def on_a_day(order: dict, settings: Settings) -> int:
                 return 0
             time.sleep(0.05)
     return 3
-
-
-def playbook_ends_well(*, hosts: list[ansible.Host], **_: Any) -> RunResult:
-    """Stand in for Ansible."""
-    return RunResult("succeeded", {one.server_id: HostResult(one.server_id, "ok", ok=1) for one in hosts})
 
 
 def cut_lock(settings: Settings) -> None:
