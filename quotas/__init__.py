@@ -46,7 +46,7 @@ from quotas.reservations import adopt, get_reservation, place, post, release, re
 from quotas.targets import SHARES, Target, set_target, targets_of
 from quotas.terms import Term, TermTurn, apply_term, cancel_term, due_terms, set_terms, terms_of
 from quotas.transfers import AccountChange, Transfer, sides, transfer
-from quotas.usage import AccountUsage, Preview, PreviewKey, PreviewLevel, account_usage, preview, tree
+from quotas.usage import AccountUsage, Preview, PreviewKey, PreviewLevel, account_usage, drawn_from_above, preview, tree
 from quotas.warnings import QuotaWarning, must_note, note_crossings, standing
 
 __all__ = [
@@ -104,6 +104,7 @@ __all__ = [
     "close_account",
     "count_loans",
     "create_account",
+    "drawn_from_above",
     "due_loans",
     "due_terms",
     "end_offer",

@@ -54,6 +54,15 @@ def read_levels(session: Session, account_id: UUID) -> list[Level]:
     return levels
 
 
+def keys_limited(session: Session, account_id: UUID, keys: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Return which of these keys the account itself limits, and which some account above it limits, in one statement."""
+    own: set[str] = set()
+    above: set[str] = set()
+    for key, distance in session.connection().execute(_LIMITED, {"account_id": account_id, "keys": sorted(keys)}):
+        (above if distance else own).add(key)
+    return own, above
+
+
 def balance_of(row: Any) -> Balance:
     """Return the balance in a row that holds `BALANCE_COLUMNS`."""
     return Balance(row.limit_amount, row.used, row.reserved, row.overhang, row.guaranteed, row.set_aside, row.borrowed)
@@ -202,4 +211,10 @@ _LEVELS = (
     )
     .select_from(_chain.join(ACCOUNTS, ACCOUNTS.c.id == _chain.c.id).outerjoin(BALANCES))
     .order_by(_chain.c.distance.desc(), BALANCES.c.key)
+)
+
+_LIMITED = (
+    sa.select(BALANCES.c.key, _chain.c.distance)
+    .join_from(_chain, BALANCES, BALANCES.c.account_id == _chain.c.id)
+    .where(BALANCES.c.key.in_(sa.bindparam("keys", expanding=True)), BALANCES.c.limit_amount.is_not(None))
 )

@@ -431,9 +431,7 @@ def _subtracted(part: HeldPart, given: Mapping[str, int]) -> dict[str, int]:
         if amount > part.amounts.get(resource, 0):
             raise Conflict(
                 N_("Only {held} {key} are held here; {asked} cannot be released."),
-                held=part.amounts.get(resource, 0),
-                key=Key(resource).describe(),
-                asked=amount,
+                **Key(resource).told(held=part.amounts.get(resource, 0), asked=amount),
             )
     left = {resource: amount - given.get(resource, 0) for resource, amount in part.amounts.items()}
     return {resource: amount for resource, amount in left.items() if amount}

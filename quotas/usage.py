@@ -1,6 +1,6 @@
 """What is left, where: one account with all that binds it, the tree as a table, and a preview. Writes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from sqlmodel import Session
 
 from quotas.accounts import ACCOUNTS, no_such_account, require_open
 from quotas.admission import EMPTY, Balance, Level, bindings, charged, room
-from quotas.books import BALANCE_COLUMNS, BALANCES, balance_of, read_levels
+from quotas.books import BALANCE_COLUMNS, BALANCES, balance_of, keys_limited, read_levels
 from quotas.keys import Key, stored_key
 from quotas.parts import Part, checked
 from quotas.refusals import Binding, QuotaExceeded
@@ -97,6 +97,15 @@ def account_usage(session: Session, account_id: UUID) -> AccountUsage:
     if not levels:
         raise no_such_account(account_id)
     return _usage(levels)
+
+
+def drawn_from_above(session: Session, account_id: UUID, keys: Iterable[str]) -> set[str]:
+    """Return which of these keys are limited above the account and not at it: taking them draws on the levels above alone.
+
+    A key that nobody limits draws on nothing.
+    """
+    own, above = keys_limited(session, account_id, keys)
+    return above - own
 
 
 def preview(session: Session, *, account_id: UUID, parts: Sequence[Part]) -> Preview:

@@ -33,6 +33,8 @@ from cloudmgr.store.db import begin_immediate, make_engine, new_session
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1Kq0g2bYpQ5c0Z1Y2vVQe7q3v1m0n2o3p4q5r6s7t8 wang@furong"
 ZONE = "政务外网区"
+DISTRICT_LIMITS = {"servers": 500, "vcpus": 4000, "memory_mib": 16_384_000, "disk_gib": 650_000}
+"""Of each district: half of the city's."""
 
 
 def simulated_backend(
@@ -243,6 +245,16 @@ def _populate(session: Session, settings: Settings, engine: sa.Engine, limits: M
         basis_no=None,
         actor="test",
     )
+    for district in (furong, yuelu):  # quota of their own, as districts have; wide enough to bind in no test
+        quotas.set_limits(
+            session,
+            account_id=district.account_id,
+            limits=dict(DISTRICT_LIMITS),
+            replace=False,
+            reason="开局",
+            basis_no=None,
+            actor="test",
+        )
     for name, code in ((ZONE, "gov"), ("互联网区", "net")):
         session.add(NetworkZone(name=name, code=code))
     session.add(Flavor(name="2C4G", vcpus=2, memory_mib=4096, system_disk_gib=40))

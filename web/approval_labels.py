@@ -39,7 +39,7 @@ APPROVAL_WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "own_quota": {
         OwnQuota.WITHIN: N_("Within the district's own quota"),
-        OwnQuota.NONE: N_("The district has no quota of its own"),
+        OwnQuota.NONE: N_("Draws on quota above the district's own"),
         OwnQuota.OVER: N_("Beyond the district's own quota"),
     },
     "policy_condition": {

@@ -49,7 +49,7 @@ class RuleShape(Shape):
 class PolicyLine(Shape):
     """One version of the approval policy."""
 
-    version: str = Field(examples=["2026-11/2"])
+    version: str = Field(examples=["2026-11/3"])
     title: str
     valid_from: date
     valid_until: date | None

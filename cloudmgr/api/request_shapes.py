@@ -28,7 +28,7 @@ class StageShape(Shape):
     state: str = Field(examples=["open"])
     mode: str = Field(examples=["any"])
     level: str = Field(examples=["district"])
-    policy_version: str = Field(examples=["2026-11/2"])
+    policy_version: str = Field(examples=["2026-11/3"])
     opened_at: datetime | None
     due_at: datetime | None
     escalated_at: datetime | None

@@ -43,9 +43,9 @@ class OwnQuota(StrEnum):
 
     WITHIN = "within"
     NONE = "none"
-    """The district has no limit for something the request takes: it draws on the level above."""
+    """Something the request takes is limited above the district and not at it: it draws on the levels above alone."""
     OVER = "over"
-    """It asks for more than the district has: a quota change, or an order beyond the limit."""
+    """It asks for more than there is: a quota change. What passes a limit is refused before anybody decides on it."""
 
 
 ROLES: Mapping[Level, Role] = {

@@ -44,6 +44,7 @@ class NoticeEvent(StrEnum):
     POLICY_EXPIRED = "policy.expired"
     FREEZE_ANNOUNCED = "freeze.announced"
     DEPUTY_NAMED = "deputy.named"
+    DEPUTY_BEGINS = "deputy.begins"
 
 
 NOTICE_EVENTS: Mapping[str, str] = {
@@ -78,6 +79,7 @@ NOTICE_EVENTS: Mapping[str, str] = {
     NoticeEvent.POLICY_EXPIRED: N_("The approval policy has expired"),
     NoticeEvent.FREEZE_ANNOUNCED: N_("A change freeze is announced"),
     NoticeEvent.DEPUTY_NAMED: N_("You are named as a deputy"),
+    NoticeEvent.DEPUTY_BEGINS: N_("Your days as a deputy have begun"),
 }
 """The subject of each, as an English template; also the words of preferences."""
 

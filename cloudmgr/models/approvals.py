@@ -162,3 +162,5 @@ class Deputy(Row, table=True):
     reason: str = Field(default="", max_length=500)
     named_by: str = Field(max_length=100)
     ended_at: datetime | None = None
+    told_at: datetime | None = None
+    """When the days had begun and the deputy was told of what waited already, if anything did."""

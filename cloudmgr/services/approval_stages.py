@@ -16,6 +16,7 @@ from cloudmgr.services.quota_places import places_of
 from cloudmgr.services.usernames import username_key
 from cloudmgr.services.working_calendar import calendar_of
 from cloudmgr.store import approvals, organizations, users
+from cloudmgr.store.recent import recent
 
 _ABOVE: Mapping[str, Level] = {
     Level.UNIT: Level.DISTRICT,
@@ -100,14 +101,14 @@ def complete(session: Session, organization: Organization, facts: Facts, policy:
     if any(rule.when.organizations for rule in policy.rules):
         chain = [uuid.UUID(each) for each in organization.path.strip("/").split("/")]
         facts = replace(facts, organization_codes=frozenset(organizations.codes_of(session, chain)))
-    distinguishing = {OwnQuota.WITHIN, OwnQuota.NONE}
-    if facts.own_quota is OwnQuota.WITHIN and any(
-        len(rule.when.own_quota & distinguishing) == 1 for rule in policy.rules
-    ):
-        account = session.get_one(Organization, _district(organization)).account_id
-        limits = quotas.account_usage(session, account).limits
-        if any(limits.get(key) is None for key, amount in facts.totals.items() if amount):
-            facts = replace(facts, own_quota=OwnQuota.NONE)
+    none = replace(facts, own_quota=OwnQuota.NONE)
+    if facts.own_quota is OwnQuota.WITHIN and policy.rule_for(facts) is not policy.rule_for(none):
+        district = _district(organization)
+        account = recent(
+            session, ("account", district), lambda: session.get_one(Organization, district).account_id
+        )  # it never changes
+        if quotas.drawn_from_above(session, account, (key for key, amount in facts.totals.items() if amount)):
+            return none
     return facts
 
 

@@ -21,7 +21,7 @@ from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.notices import About, NoticeEvent, RoleAt
 from cloudmgr.domain.phases import RequestPhase
 from cloudmgr.models import ApprovalSeat, ApprovalStage, Organization, ResourceRequest
-from cloudmgr.services import approval_stages, audit
+from cloudmgr.services import approval_stages, audit, deputies
 from cloudmgr.services import emergencies as emergency_services
 from cloudmgr.services import requests as request_services
 from cloudmgr.services.notices import notify
@@ -208,6 +208,7 @@ def is_anything_due(session: Session) -> bool:
         or deadlines.to_time_out(session, calendar.timeout_horizon(now, policy.timeout_working_days), limit=1)
         or emergencies.overdue(session, now, limit=1)
         or change_freezes.released(session, now, limit=1)
+        or deputies.is_any_to_tell(session)
         or any(
             deadlines.to_remind(session, str(days), after=now, until=calendar.reminder_horizon(now, days), limit=1)
             for days in policy.reminder_working_days

@@ -18,10 +18,12 @@ from cloudmgr.services import audit
 from cloudmgr.services.inputs import Code, Day, Input, Text
 from cloudmgr.services.notices import notify
 from cloudmgr.services.usernames import username_key
-from cloudmgr.store import deputies, users
+from cloudmgr.store import deputies, requests, users
 
 DeputyRow = deputies.DeputyRow
 LONGEST_DAYS, MOST_AT_ONCE = 366, 20
+_MOST_NUMBERS = 10
+"""Numbers of requests in one notice; the rest is under Approvals."""
 
 
 class NameDeputy(Input):
@@ -113,6 +115,44 @@ def end(session: Session, actor: Actor, deputy_id: uuid.UUID) -> None:
         )
 
 
+def tell_begun(session: Session, limit: int) -> int:
+    """Tell deputies whose days have begun what waits already for whom they stand in, once each; return how many were looked at.
+
+    What comes later is told to them as it comes. Where nothing waits, nothing is told.
+    """
+    now = clock.now()
+    rows = deputies.beginning(session, now, limit=limit)
+    for row, absent, deputy in rows:
+        numbers = _waiting(session, absent, deputy)
+        if numbers:
+            shown = [*numbers[:_MOST_NUMBERS], *(["…"] if len(numbers) > _MOST_NUMBERS else [])]
+            notify(
+                session,
+                NoticeEvent.DEPUTY_BEGINS,
+                Message(
+                    N_("You decide for {person} now, until {last}. {count} requests wait already: {numbers}."),
+                    {
+                        "person": absent.display_name,
+                        "last": row.valid_until.isoformat(),
+                        "count": len(numbers),
+                        "numbers": ", ".join(shown),
+                    },
+                ),
+                to=[deputy.id],
+                about=About("deputy", str(row.id), absent.username, "/approvals"),
+                dedupe=f"begun:{row.id}",
+            )
+        row.told_at = now
+        session.add(row)
+    session.flush()
+    return len(rows)
+
+
+def is_any_to_tell(session: Session) -> bool:
+    """Whether the days of a deputy have begun who was not told so."""
+    return bool(deputies.beginning(session, clock.now(), limit=1))
+
+
 def list_deputies(session: Session, actor: Actor, *, since: date | None = None) -> list[DeputyRow]:
     """Return the deputyships of oneself, of whom one stands in for, and of everybody whose accounts one may read."""
     paths = [*actor.scope(Action.USER_READ), *actor.scope(Action.ROLE_WRITE)]
@@ -122,6 +162,23 @@ def list_deputies(session: Session, actor: Actor, *, since: date | None = None) 
 def _decides(session: Session, person: User) -> bool:
     grants = users.grants_now(session, person.id, clock.now())
     return any(Action.REQUEST_DECIDE in ROLE_ACTIONS[grant.role] for grant in grants if grant.for_user_id is None)
+
+
+def _waiting(session: Session, absent: User, deputy: User) -> list[str]:
+    """Return the numbers of what a person could decide now and their deputy may decide instead."""
+    now = clock.now()
+    own = [each for each in users.grants_now(session, absent.id, now) if each.for_user_id is None]
+    lent = [each for each in users.grants_now(session, deputy.id, now) if each.for_user_id == absent.id]
+    theirs, instead = (
+        requests.waiting_for(
+            session,
+            grants=[(each.role.value, each.path, each.for_user_id) for each in grants],
+            decider_id=person.id,
+        )
+        for person, grants in ((absent, own), (deputy, lent))
+    )
+    may = {request.id for request, *_ in instead}
+    return [request.number or "" for request, *_ in theirs if request.id in may]
 
 
 def _self(session: Session, actor: Actor) -> User:

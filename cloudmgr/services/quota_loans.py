@@ -293,9 +293,13 @@ def _words(loan: Loan) -> dict[str, object]:
         "lender": loan.lender,
         "borrower": loan.borrower,
         "until": loan.until.astimezone(clock.SHANGHAI).date().isoformat(),
-        "amounts": ", ".join(f"{key} {held.amount}" for key, held in loan.amounts.items()),
-        "owed": ", ".join(f"{key} {held.owed}" for key, held in loan.amounts.items() if held.owed) or "0",
+        "amounts": [_amount(key, held.amount) for key, held in loan.amounts.items()],
+        "owed": [_amount(key, held.owed) for key, held in loan.amounts.items() if held.owed] or 0,
     }
+
+
+def _amount(key: str, amount: int) -> Message:
+    return Message(N_("{amount} {key}"), quotas.parse_key(key).told(amount=amount))
 
 
 def _tell(

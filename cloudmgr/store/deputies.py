@@ -42,6 +42,26 @@ def count_standing(session: Session, absent_id: uuid.UUID, since: date) -> int:
     return int(session.execute(query).scalar_one())
 
 
+def beginning(session: Session, at: datetime, *, limit: int) -> list[DeputyRow]:
+    """Return the deputyships whose days hold at a moment and whose deputy was not told that they have begun."""
+    absent, deputy = sa.orm.aliased(User), sa.orm.aliased(User)
+    day = at.astimezone(clock.SHANGHAI).date()
+    rows = session.execute(
+        sa.select(Deputy, absent, deputy)
+        .join(absent, col(Deputy.absent_id) == col(absent.id))
+        .join(deputy, col(Deputy.deputy_id) == col(deputy.id))
+        .where(
+            col(Deputy.told_at).is_(None),
+            col(Deputy.ended_at).is_(None),
+            col(Deputy.valid_from) <= day,
+            col(Deputy.valid_until) >= day,
+        )
+        .order_by(col(Deputy.valid_from), col(Deputy.id))
+        .limit(limit)
+    ).all()
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
 def standing_in(session: Session, absent: Iterable[uuid.UUID], at: datetime) -> set[uuid.UUID]:
     """Return who decides at a moment for one of these people; for nobody whose account is disabled or has expired."""
     day = at.astimezone(clock.SHANGHAI).date()

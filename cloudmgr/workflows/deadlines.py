@@ -1,4 +1,4 @@
-"""The clock's rounds: reminders, overdue marks, escalations, timeouts, late emergency orders, and requests a freeze held.
+"""The clock's rounds: reminders, overdue marks, escalations, timeouts, late emergency orders, held requests, days of deputies.
 
 One round a period, enqueued only when something is due; its steps work in batches, each in one transaction. A round that is
 killed goes on behind its last step; what two rounds meet at is done by one of them, for the marks are unique.
@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from cloudmgr.adapters import queue
 from cloudmgr.domain import clock
-from cloudmgr.services import change_freezes, deadlines
+from cloudmgr.services import change_freezes, deadlines, deputies
 from cloudmgr.workflows.steps import write
 
 BATCH = 100
@@ -25,6 +25,7 @@ _DEEDS: tuple[tuple[str, Callable[[Session, int], int]], ...] = (
     ("time_out", deadlines.time_out),
     ("flag_emergencies", deadlines.flag_emergencies),
     ("release_held", change_freezes.release_due),
+    ("tell_deputies", deputies.tell_begun),
 )
 
 

@@ -125,12 +125,12 @@ class TestStages:
     def test_a_plain_request_needs_one_decision_by_the_district(self, office: Office) -> None:
         request = office.ask()
         (stage,) = office.read(request)["stages"]
-        assert (stage["name"], stage["role"], stage["policy_version"]) == ("区县初审", "district_admin", "2026-11/2")
+        assert (stage["name"], stage["role"], stage["policy_version"]) == ("区县初审", "district_admin", "2026-11/3")
         assert office.decide("admin", request).json()["phase"] == "approved"
 
     def test_a_large_one_passes_all_four(self, office: Office) -> None:
         office.load(
-            approval_policy.packaged_text().replace("vcpus = 1024", "vcpus = 8").replace("2026-11/2", "test/low")
+            approval_policy.packaged_text().replace("vcpus = 1024", "vcpus = 8").replace("2026-11/3", "test/low")
         )
         stages = office.read(office.ask(count=4))["stages"]
         assert [each["name"] for each in stages] == ["单位审核", "区县初审", "市行政审批", "技术审批"]
@@ -399,7 +399,7 @@ class TestRemarks:
 class TestPolicies:
     def test_versions_follow_each_other_and_an_expired_one_stays_in_force(self, office: Office, step: Steps) -> None:
         current = "/api/v1/approval-policies/current"
-        assert office["requester"].get(current).json()["version"] == "2026-11/2"
+        assert office["requester"].get(current).json()["version"] == "2026-11/3"
         office.load(four("1", end="2026-11-30"))
         office.load(four("2", begin="2026-12-05"))
         assert office["requester"].get(current).json()["version"] == "test/1"

@@ -38,9 +38,9 @@ def file(tmp_path: Path) -> Callable[..., str]:
 @pytest.mark.usefixtures("installed")
 class TestPolicy:
     def test_a_file_is_checked_loaded_and_then_in_force(self, run: Run, file: Callable[..., str]) -> None:
-        assert run("policy", "show", "--json").json["version"] == "2026-11/2"
+        assert run("policy", "show", "--json").json["version"] == "2026-11/3"
         assert run("policy", "check", file()).status == 0
-        assert run("policy", "show", "--json").json["version"] == "2026-11/2", "checking changes nothing"
+        assert run("policy", "show", "--json").json["version"] == "2026-11/3", "checking changes nothing"
         assert run("policy", "load", file()).status == 0
         assert run("policy", "load", file()).status == 0, "the same file twice is once"
         shown = run("policy", "show", "--json").json

@@ -64,6 +64,9 @@ stages = [{{ by = [{{ level = "district" }}] }}]
 """
 
 
+FOUR = ["unit", "district", "city", "technical"]
+
+
 def levels(office: Office, who: str = "requester", **changes: Any) -> list[str]:
     """Return the stages that a request would have to pass, and take it back."""
     request = office.ask(who, **changes)
@@ -73,7 +76,7 @@ def levels(office: Office, who: str = "requester", **changes: Any) -> list[str]:
 
 def test_the_default_policy_is_the_citys_and_short_within_a_districts_means(office: Office) -> None:
     large = office.ask(count=128, flavor="8C32G")
-    assert [stage["level"] for stage in large["stages"]] == ["unit", "district", "city", "technical"]
+    assert [stage["level"] for stage in large["stages"]] == FOUR
     assert levels(office, count=127, flavor="8C32G") == ["district"]
     for number, who in enumerate(("reviewer", "admin", "cityboss", "tech")):
         for other in {"reviewer", "admin", "cityboss", "tech"} - {who}:
@@ -83,16 +86,45 @@ def test_the_default_policy_is_the_citys_and_short_within_a_districts_means(offi
     assert [each["stage"] for each in last["decisions"]] == [stage["name"] for stage in last["stages"]]
 
 
+def test_what_draws_on_the_citys_quota_passes_the_citys_four_stages(office: Office) -> None:
+    city, district = (f"/quotas/{each.account_id}" for each in (office.world.root, office.world.furong))
+
+    def limit(account: str, **limits: int | None) -> None:
+        office.patch("quota", account, {"limits": limits, "reason": "核定"})
+
+    assert levels(office) == ["district"], "the district has limits for all that the city limits"
+    limit(city, ip_addresses=900)
+    assert levels(office) == FOUR, "addresses are limited at the city alone"
+    limit(district, ip_addresses=90)
+    assert levels(office) == ["district"]
+    limit(district, vcpus=None)
+    drawing = office.ask()
+    assert [stage["level"] for stage in drawing["stages"]] == FOUR
+    for who in ("reviewer", "admin", "cityboss"):
+        assert office.decide(who, drawing["id"])["phase"] == "in_review"
+    assert office.decide("tech", drawing["id"])["phase"] == "approved"
+    (server,) = office.ended(drawing["id"])["servers"]
+    renewal = {"kind": "renew", "project": str(office.world.project.id), "purpose": "续期", "servers": [server["id"]]}
+    renewed = office.post("requester", "/requests", renewal | {"lease_end": office.day(800)}, 201)
+    assert [stage["level"] for stage in renewed["stages"]] == ["district"], "a renewal takes nothing"
+    resized = renewal | {"kind": "resize", "flavor": "8C32G"}
+    office.post("requester", f"/requests/{renewed['id']}/withdraw")
+    grown = office.post("requester", "/requests", resized, 201)
+    assert [stage["level"] for stage in grown["stages"]] == FOUR
+    office.post("requester", f"/requests/{grown['id']}/withdraw")
+    limit(district, vcpus=4000)
+    office.balanced()
+
+
 def test_every_condition_decides_the_stages(office: Office) -> None:
     office.load(CONDITIONS.format(version="1"))
     assert office.get("requester", "/approval-policies/current")["version"] == "test/1"
     assert "各类条件" in office.page("requester", "/approval-policy")
-    assert levels(office) == ["district", "city"], "the district has no limits, so it draws on the city's"
-    request = office.ask()
-    limits = dict.fromkeys(request["reservation"]["amounts"], 1_000_000)
-    office.post("requester", f"/requests/{request['id']}/withdraw")
-    office.patch("quota", f"/quotas/{office.world.furong.account_id}", {"limits": limits, "reason": "核定"})
-    assert levels(office) == ["district"], "within its own"
+    assert levels(office) == ["district"], "within its own; what nobody limits draws on nothing"
+    district = f"/quotas/{office.world.furong.account_id}"
+    office.patch("quota", district, {"limits": {"vcpus": None}, "reason": "核定"})
+    assert levels(office) == ["district", "city"], "it draws on the city's"
+    office.patch("quota", district, {"limits": {"vcpus": 4000}, "reason": "核定"})
     assert levels(office, count=3) == ["district"]
     assert levels(office, count=4) == ["unit", "district"]
     assert levels(office, arch="x86_64") == ["technical"]

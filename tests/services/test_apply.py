@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlmodel import Session, col, select
 
+import quotas as ledger
 from cloudmgr.domain.access import Actor, Role
 from cloudmgr.domain.errors import Forbidden, InvalidInput
 from cloudmgr.models import AuditEvent, Backend, Network, Organization, Project, Zone, ZoneInventory
@@ -97,6 +98,22 @@ def test_the_samples_quotas_show_their_over_allocation(session: Session, local: 
     assert top.limits["servers"] is not None
     assert top.children_limit_sum["vcpus"] > (top.limits["vcpus"] or 0)
     assert (facts.read(session, facts.XINCHUANG_MIN_PCT) or {})["XJXQ"] == 50
+
+
+def test_districts_of_the_sample_with_quota_of_their_own_have_it_for_all_that_the_city_limits(
+    session: Session, local: Actor, sample: Path
+) -> None:
+    run(session, local, read_document(sample))
+    root = organizations.root(session)
+    assert root is not None
+    limited = ledger.account_usage(session, root.account_id).limits
+    own = {
+        each.name: each.account_id
+        for each in organizations.everything(session)
+        if each.district_id == each.id and ledger.account_usage(session, each.account_id).limits
+    }
+    assert len(own) > 9, "some zones have none and live on the city's"
+    assert not [name for name, account in own.items() if ledger.drawn_from_above(session, account, limited)]
 
 
 def test_the_sample_describes_the_simulated_clouds_as_they_are(session: Session, local: Actor, sample: Path) -> None:

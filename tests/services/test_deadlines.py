@@ -11,7 +11,8 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.clock import SHANGHAI
 from cloudmgr.domain.errors import Conflict, Forbidden, NotFound, UrgedAlready
 from cloudmgr.models import ApprovalSeat, ApprovalStage, AuditEvent, Happening, RequestEvent, ResourceRequest
-from cloudmgr.services import approval_policy, approvals, deadlines, requests
+from cloudmgr.services import approval_policy, approvals, deadlines, deputies, requests
+from cloudmgr.services.deputies import NameDeputy
 from cloudmgr.services.request_inputs import Decide
 from cloudmgr.settings import Policy
 from tests.services.people import LOCAL
@@ -66,6 +67,7 @@ def rounds(desk: Desk) -> dict[str, int]:
             deadlines.escalate_due,
             deadlines.time_out,
             deadlines.flag_emergencies,
+            deputies.tell_begun,
         )
     }
     return {name: count for name, count in found.items() if count}
@@ -213,3 +215,46 @@ class TestUrging:
         approvals.decide(desk.session, desk.actor("admin"), request.id, Decide.model_validate({"decision": "approve"}))
         with pytest.raises(Conflict):
             deadlines.urge(desk.session, desk.actor("requester"), request.id)
+
+
+def name_deputy(desk: Desk, first: str, last: str) -> None:
+    days = {"valid_from": first, "valid_until": last}
+    deputies.name(desk.session, desk.actor("admin"), NameDeputy.model_validate({"deputy": "colleague", **days}))
+
+
+def begun(desk: Desk) -> list[tuple[list[str], str]]:
+    """Return whom it was told that their days have begun, and with which numbers."""
+    rows = desk.session.exec(select(Happening).where(Happening.event == "deputy.begins"))
+    return [(row.recipients["people"], row.message["params"]["numbers"]) for row in rows]
+
+
+def test_a_deputy_is_told_once_of_what_waits_when_the_days_begin(desk: Desk, step: Callable[[str], None]) -> None:
+    first, gone = (submit(desk, name=name) for name in ("first", "gone"))
+    own = submit(desk, who="colleague", name="own")
+    name_deputy(desk, "2026-11-24", "2026-11-25")
+    requests.withdraw(desk.session, desk.actor("requester"), gone.id)
+    step("2026-11-23T23:59")
+    assert not deadlines.is_anything_due(desk.session), "the day before"
+    step("2026-11-24T00:01")
+    assert deadlines.is_anything_due(desk.session)
+    assert rounds(desk) == {"tell_begun": 1}
+    assert begun(desk) == [([str(desk.world.people["colleague"])], first.number)], f"and not {own.number}, their own"
+    submit(desk, name="later")
+    assert not deadlines.is_anything_due(desk.session)
+    assert rounds(desk) == {}
+    assert len(begun(desk)) == 1, "what comes later is told as it comes"
+
+
+def test_a_deputy_of_whom_nothing_waits_is_told_nothing(desk: Desk, step: Callable[[str], None]) -> None:
+    name_deputy(desk, "2026-11-24", "2026-11-25")
+    name_deputy(desk, "2026-11-30", "2026-12-01")
+    (later,) = (
+        row for row, _, _ in deputies.list_deputies(desk.session, desk.actor("admin")) if row.valid_from.day == 30
+    )
+    deputies.end(desk.session, desk.actor("admin"), later.id)
+    step("2026-11-24T09:00")
+    assert rounds(desk) == {"tell_begun": 1}
+    submit(desk)
+    step("2026-11-30T09:00")
+    assert "tell_begun" not in rounds(desk), "one is told already, the other was ended"
+    assert begun(desk) == []

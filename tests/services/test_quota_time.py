@@ -10,10 +10,12 @@ import pytest
 from sqlmodel import Session, select
 
 import quotas as ledger
+from cloudmgr import i18n
 from cloudmgr.domain import clock
 from cloudmgr.domain.access import Actor, Role
 from cloudmgr.domain.errors import Conflict, Forbidden, NotFound
 from cloudmgr.domain.ids import new_id
+from cloudmgr.domain.messages import Message
 from cloudmgr.models import AuditEvent, Happening
 from cloudmgr.services import policy, quota_loans, quota_shares, quota_turns, quotas
 from cloudmgr.services.quota_loans import DecideLoan, OfferLoan
@@ -53,6 +55,12 @@ def take(session: Session, place: Any, cores: int) -> tuple[Any, Any]:
     ledger.reserve(session, reservation_id=reservation, account_id=place.account_id, parts=[part])
     ledger.post(session, reservation_id=reservation, part_id=part.part_id)
     return reservation, part.part_id
+
+
+def sentences(session: Session, event: str) -> list[str]:
+    """Return what was told of an event, in both languages."""
+    found = session.exec(select(Happening.message).where(Happening.event == event)).all()
+    return [Message.from_json(each).render(i18n.translator(language)) for each in found for language in ("en", "zh_CN")]
 
 
 @pytest.fixture
@@ -99,6 +107,34 @@ def loans_told(session: Session) -> dict[str, float]:
     gauges = quota_loans.gauges(session)
     assert 'cloudmgr_quota_loans{state="declined"}' in gauges
     return {re.sub(r'\w+="([^"]*)"', r"\1", name).removeprefix("cloudmgr_quota_"): n for name, n in gauges.items() if n}
+
+
+def test_what_is_lent_is_told_in_the_units_of_people(
+    session: Session, city: City, local: Actor, lender: Actor, borrower: Actor
+) -> None:
+    for place, memory_mib in ((city.root, 131_072), (city.furong, 65_536), (city.yuelu, 65_536)):
+        quotas.set_limits(session, local, place.account_id, limits(memory_mib=memory_mib), replace=False)
+    with clock.stepped(clock.now()) as step:
+        wanted = OfferLoan(
+            lender=city.furong.account_id,
+            borrower=city.yuelu.account_id,
+            amounts={"vcpus": 20, "memory_mib": 40_960},
+            until=clock.today() + 30 * DAY,
+            reason="迎检期间借用",
+        )
+        made = quota_loans.offer(session, lender, wanted)
+        quota_loans.decide(session, borrower, made.loan.loan_id, DecideLoan(decision="accept"))
+        part = Part(new_id(), {"vcpus": 2, "memory_mib": 67_584}, {"arch": "aarch64"})
+        ledger.reserve(session, reservation_id=new_id(), account_id=city.yuelu.account_id, parts=[part])
+        step(31 * DAY)
+        round_of(session)
+    for event in ("loan.offered", "loan.signed"):
+        english, chinese = sentences(session, event)
+        assert "40 GiB of memory; 20 vCPU" in english
+        assert "内存（GiB） 40; vCPU 20" in chinese
+    english, chinese = sentences(session, "loan.overdue")
+    assert "; 2 GiB of memory is still in use there" in english
+    assert "内存（GiB） 2仍在使用" in chinese
 
 
 def test_two_districts_sign_and_the_quota_comes_back_by_itself(

@@ -23,7 +23,7 @@ stages = [{ mode = "all", by = [{ level = "district" }, { person = "quota" }], s
 @pytest.mark.parametrize("language", ["zh_CN", "en"])
 def test_the_policy_can_be_read_by_whoever_asks_for_servers(console: Console, language: str) -> None:
     text = console.reader("requester", language).page("/approval-policy").text
-    assert "2026-11/2" in text
+    assert "2026-11/3" in text
     assert ("区县管理员" if language == "zh_CN" else "District administrator") in text
 
 
@@ -103,5 +103,5 @@ def test_the_form_has_a_box_for_every_stage(console: Console, language: str) -> 
     console.world.approve(request_id)
     after = reader.page(f"/requests/{request_id}/form").text
     assert ("区县初审意见" if language == "zh_CN" else "Opinion: District review") in after
-    assert "2026-11/2" in after
+    assert "2026-11/3" in after
     assert "智慧社区综合服务平台" in after

@@ -7,8 +7,7 @@ from sqlmodel import select
 
 from cloudmgr.models import ResourceRequest, ServerChange
 from cloudmgr.services import approvals
-from cloudmgr.services import requests as service
-from cloudmgr.services.request_inputs import Decide, body_adapter
+from cloudmgr.services.request_inputs import Decide
 from tests.web.conftest import Console
 from tests.web.test_server_page import _change
 
@@ -115,25 +114,6 @@ def test_a_returned_retirement_is_corrected_and_submitted_again(
     again = _newest(console, "retire")
     assert (again.id, again.submission, again.purpose) == (made.id, 2, "系统整体下线")
     assert reader.client.get(address).status_code == 409
-
-
-def test_a_returned_request_without_a_form_of_its_own_is_sent_again(
-    console: Console, standing: Callable[..., uuid.UUID]
-) -> None:
-    server_id = standing()
-    _change(console, server_id, ABLE, native_ref="r-1", state="running")
-    volume = {"name": "disk", "size_gib": 10, "server": str(server_id)}
-    with console.world.session() as session:
-        body = {"kind": "volume", "project": str(console.world.project.id), "purpose": "扩容", "create": [volume]}
-        service.submit_new(session, console.world.actor("requester"), body_adapter.validate_python(body))
-        session.commit()
-    made = _newest(console, "volume")
-    reader = console.reader("requester")
-    assert f"/requests/{made.id}/submit" not in reader.client.get(f"/requests/{made.id}").text
-    _return(console, made, "请再说明")
-    assert f"/requests/{made.id}/submit" in reader.client.get(f"/requests/{made.id}").text
-    reader.client.post(f"/requests/{made.id}/submit", data={"csrf_token": reader.csrf})
-    assert _newest(console, "volume").submission == 2
 
 
 def _newest(console: Console, kind: str) -> ResourceRequest:

@@ -14,6 +14,7 @@ from cloudmgr.models import (
     ApprovalSeat,
     ApprovalStage,
     ChangeFreeze,
+    Deputy,
     EmergencyOrder,
     Happening,
     HeldRequest,
@@ -40,6 +41,8 @@ POINTS = (
     "flag_emergencies:inside",
     "release_held:inside",
     "release_held:after",
+    "tell_deputies:inside",
+    "tell_deputies:after",
 )
 POLICY = """
 version = "test/kills"
@@ -104,6 +107,9 @@ def make_late(case: Case) -> dict[str, Any]:
             stage.opened_at, stage.due_at = now - timedelta(days=90), due_at
             for field, value in more.items():
                 setattr(stage, field, value)
+        today = clock.today()
+        people = {"absent_id": city.people["admin"], "deputy_id": city.people["quota"], "named_by": "test"}
+        session.add(Deputy(**people, valid_from=today, valid_until=today + timedelta(days=2)))
         order = session.exec(select(EmergencyOrder)).one()
         order.approve_by = now - timedelta(minutes=1)
         session.commit()
@@ -141,6 +147,7 @@ def test_killed_at_every_deed_it_does_each_once(case: Callable[..., Case]) -> No
         "request.escalated": 2,
         "request.returned": 1,
         "emergency.overdue": 1,
+        "deputy.begins": 1,
     }
     assert found["phases"]["old"] == "returned"
     assert found["seats"] == {"late": 2, "urgent": 2}
@@ -154,7 +161,14 @@ def look(session: Session, made: dict[str, Any]) -> dict[str, Any]:
     names = {request_id: name for name, request_id in made.items()}
     stages = {stage.id: names.get(stage.request_id) for stage in session.exec(select(ApprovalStage))}
     seats = Counter(stages[seat.stage_id] for seat in session.exec(select(ApprovalSeat)))
-    told = ("request.due", "request.overdue", "request.escalated", "request.returned", "emergency.overdue")
+    told = (
+        "request.due",
+        "request.overdue",
+        "request.escalated",
+        "request.returned",
+        "emergency.overdue",
+        "deputy.begins",
+    )
     warnings = Counter(
         names.get(row.request_id) for row in session.exec(select(RequestEvent).where(RequestEvent.kind == "warning"))
     )

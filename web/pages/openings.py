@@ -14,16 +14,16 @@ from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.openings import OpeningState
-from cloudmgr.domain.phases import ServerPhase
+from cloudmgr.domain.phases import RequestKind, ServerPhase
 from cloudmgr.domain.port_rules import PROTOCOLS
 from cloudmgr.http.routes import page_router, rule
 from cloudmgr.models import Backend
-from cloudmgr.services import catalogue, openings, requests, servers
+from cloudmgr.services import catalogue, openings, servers
 from cloudmgr.services.openings import CAPABILITY, no_rules
 from cloudmgr.services.request_inputs import PortsRequest
 from cloudmgr.services.servers import ServerRow
-from web import formats
-from web.desk import Desk, DeskDep, FormDep, command, go, texts
+from web import corrections, formats
+from web.desk import Desk, DeskDep, FormDep, command, texts
 from web.forms import Form, row_indices, text_of
 from web.lists import PAGE, cursor_of, every, filters_of, pages
 from web.presenters import openings as lines
@@ -63,7 +63,9 @@ def show_list(request: Request, desk: DeskDep) -> Response:
 @router.get("/servers/{server_id}/openings", openapi_extra=rule(Action.SERVER_READ))
 def show(request: Request, desk: DeskDep, server_id: uuid.UUID) -> Response:
     """Show the table of one server, with the form that asks to change it."""
-    return _Sheet(request, desk, server_id).page(Form(), 200)
+    correction = corrections.named(desk, RequestKind.PORTS, server_id, request.query_params.get("request", ""))
+    sheet = _Sheet(request, desk, server_id, correction, closing=frozenset(correction.chosen("close")))
+    return sheet.page(Form(correction.values()), 200)
 
 
 @router.post(
@@ -75,7 +77,8 @@ def ask(request: Request, desk: DeskDep, server_id: uuid.UUID, sent: FormDep) ->
     access.require(desk.actor, Action.REQUEST_MAKE)
     typed = texts(sent)
     closing = [str(value) for value in sent.getlist("close")][:100]
-    sheet = _Sheet(request, desk, server_id, closing=frozenset(closing))
+    correction = corrections.named(desk, RequestKind.PORTS, server_id, typed.get("request", ""))
+    sheet = _Sheet(request, desk, server_id, correction, closing=frozenset(closing))
     if typed.get("action") == "add-row":
         return sheet.page(Form(typed), 200, more=1)
     wanted_lines = [index for index in row_indices(typed, "open") if _is_typed(typed, index)]
@@ -93,15 +96,20 @@ def ask(request: Request, desk: DeskDep, server_id: uuid.UUID, sent: FormDep) ->
     except ValidationError as error:
         return desk.invalid(sheet.page, values, error, shown)
     desk.on_refusal(sheet.page, values, shown)
-    made = requests.submit_new(desk.session, desk.actor, wanted)
-    return go(f"/requests/{made.id}", done="submitted")
+    return correction.hand_in(desk, wanted)
 
 
 class _Sheet:
     """The table of one server with its form."""
 
     def __init__(
-        self, request: Request, desk: Desk, server_id: uuid.UUID, *, closing: frozenset[str] = frozenset()
+        self,
+        request: Request,
+        desk: Desk,
+        server_id: uuid.UUID,
+        correction: corrections.Correction,
+        *,
+        closing: frozenset[str],
     ) -> None:
         row = servers.get_server(desk.session, desk.actor, server_id)
         project, backend = row[1], row[6]
@@ -119,6 +127,7 @@ class _Sheet:
             "difference": words.told(no_rules(backend)) if backend and CAPABILITY not in backend.capabilities else "",
             "protocols": [(each, each.upper()) for each in PROTOCOLS],
             "today": formats.day(clock.today()),
+            **correction.shown,
             **pages(request, {}, following),
         }
 

@@ -13,10 +13,12 @@ from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.openings import PublicIpPhase
+from cloudmgr.domain.phases import RequestKind
 from cloudmgr.http.routes import page_router, rule
-from cloudmgr.services import public_ips, requests, servers
+from cloudmgr.services import public_ips, servers
 from cloudmgr.services.request_inputs import PublicIpRequest
-from web.desk import Desk, DeskDep, FormDep, command, go, texts
+from web import corrections
+from web.desk import Desk, DeskDep, FormDep, command, texts
 from web.forms import Form, whole
 from web.lists import PAGE, cursor_of, filters_of, pages
 from web.pages.openings import backends_by_id, may_ask, server_line
@@ -55,9 +57,10 @@ def show_list(request: Request, desk: DeskDep) -> Response:
 
 
 @router.get("/servers/{server_id}/public-ip", openapi_extra=rule(Action.SERVER_READ))
-def show(desk: DeskDep, server_id: uuid.UUID) -> Response:
+def show(request: Request, desk: DeskDep, server_id: uuid.UUID) -> Response:
     """Show the public addresses of one server, with the form that asks for one or gives it back."""
-    return _Sheet(desk, server_id).page(Form({_BANDWIDTH: "10"}), 200)
+    correction = corrections.named(desk, RequestKind.PUBLIC_IP, server_id, request.query_params.get("request", ""))
+    return _Sheet(desk, server_id, correction).page(Form({_BANDWIDTH: "10"} | correction.values()), 200)
 
 
 @router.post(
@@ -67,7 +70,9 @@ def show(desk: DeskDep, server_id: uuid.UUID) -> Response:
 def ask(desk: DeskDep, server_id: uuid.UUID, sent: FormDep) -> Response:
     """Submit the request for a public address, or that gives one back."""
     access.require(desk.actor, Action.REQUEST_MAKE)
-    sheet, typed = _Sheet(desk, server_id), texts(sent)
+    typed = texts(sent)
+    correction = corrections.named(desk, RequestKind.PUBLIC_IP, server_id, typed.get("request", ""))
+    sheet = _Sheet(desk, server_id, correction)
     payload: dict[str, Any] = {
         "kind": "public_ip",
         "project": str(sheet.project_id),
@@ -82,14 +87,13 @@ def ask(desk: DeskDep, server_id: uuid.UUID, sent: FormDep) -> Response:
     except ValidationError as error:
         return desk.invalid(sheet.page, typed, error, _SHOWN)
     desk.on_refusal(sheet.page, typed, _SHOWN)
-    made = requests.submit_new(desk.session, desk.actor, wanted)
-    return go(f"/requests/{made.id}", done="submitted")
+    return correction.hand_in(desk, wanted)
 
 
 class _Sheet:
     """The public addresses of one server with their form."""
 
-    def __init__(self, desk: Desk, server_id: uuid.UUID) -> None:
+    def __init__(self, desk: Desk, server_id: uuid.UUID, correction: corrections.Correction) -> None:
         row = servers.get_server(desk.session, desk.actor, server_id)
         backend = row[6]
         rows, _ = public_ips.list_public_ips(desk.session, desk.actor, server_id=server_id, limit=PAGE)
@@ -106,6 +110,7 @@ class _Sheet:
             "can_assign": can and not has_one,
             "backend": (backend.title or backend.name) if backend else "",
             "cannot": not can,
+            **correction.shown,
         }
 
     def page(self, form: Form, status: int) -> Response:

@@ -19,7 +19,7 @@ from cloudmgr.http.routes import page_router, rule
 from cloudmgr.http.validation import findings
 from cloudmgr.services import requests
 from cloudmgr.services.request_inputs import CreateRequest, DraftRequest
-from web import quota_wishes, request_payload
+from web import corrections, quota_wishes, request_payload
 from web.desk import Desk, DeskDep, FormDep, command, go, refused_form, texts
 from web.forms import Form, row_indices
 from web.pages import server_changes
@@ -105,7 +105,10 @@ def plan(desk: DeskDep, sent: FormDep) -> Response:
 @router.get("/requests/{request_id}/edit", openapi_extra=rule(Action.REQUEST_MAKE))
 def edit(desk: DeskDep, request_id: uuid.UUID) -> Response:
     """Show a draft or a returned request for correction; those for quota and for changes of servers have their own forms."""
-    kind = requests.get_request(desk.session, desk.actor, request_id).request.kind
+    found = requests.get_request(desk.session, desk.actor, request_id)
+    kind = found.request.kind
+    if (page := corrections.page_of(found)) is not None:
+        return go(page)
     if kind == RequestKind.QUOTA_CHANGE:
         return go(f"/requests/{request_id}/limits")
     if kind in server_changes.CORRECTED:

@@ -17,6 +17,7 @@ from cloudmgr.services import approvals, deadlines, remarks, request_changes, re
 from cloudmgr.services.request_clones import CLONABLE
 from cloudmgr.services.request_view import RequestView
 from cloudmgr.services.working_calendar import calendar_of
+from web import corrections
 from web.desk import Desk, DeskDep, FormView, go
 from web.forms import Form
 from web.lists import PAGE, cursor_of, filters_of, pages
@@ -195,7 +196,7 @@ def _may(desk: Desk, view: RequestView) -> dict[str, bool]:
     phase = RequestPhase(view.request.phase)
     own = view.request.requester_id == desk.actor.user_id and desk.may(Action.REQUEST_MAKE, view.organization.path)
     power = desk.may(Action.SERVER_POWER, view.organization.path)
-    has_form = view.request.kind in _EDITABLE
+    has_form = view.request.kind in _EDITABLE or corrections.page_of(view) is not None
     queue = approvals.list_decidable(desk.session, desk.actor) if any(s.state == "open" for s in view.stages) else []
     return {
         "edit": own and phase in EDITABLE_REQUESTS and has_form,

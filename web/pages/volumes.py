@@ -14,13 +14,15 @@ from cloudmgr.domain.access import Action
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_, Message
-from cloudmgr.domain.phases import ServerPhase
+from cloudmgr.domain.phases import RequestKind, ServerPhase
 from cloudmgr.domain.volumes import SnapshotPhase, VolumePhase
 from cloudmgr.http.routes import page_router, rule
-from cloudmgr.services import requests, servers, snapshots, volumes
+from cloudmgr.services import servers, snapshots, volumes
 from cloudmgr.services.request_inputs import SnapshotRequest, VolumeRequest
 from cloudmgr.services.servers import ServerRow
-from web.desk import Desk, DeskDep, FormDep, command, go, texts
+from web import corrections
+from web.corrections import Correction
+from web.desk import Desk, DeskDep, FormDep, command, texts
 from web.forms import Form, text_of, whole
 from web.lists import PAGE, cursor_of, filters_of, pages
 from web.presenters import servers as server_lines
@@ -31,6 +33,7 @@ router = page_router()
 _MOST = 200
 _VOLUME_FIELDS = ("purpose", "create[0].name", "create[0].size_gib", "create[0].count", "attach", "detach", "delete")
 _SNAPSHOT_FIELDS = ("purpose", "create[0].name", "revert", "revert[0].server", "delete")
+_VOLUME_CHOICES, _SNAPSHOT_CHOICES = ("attach", "detach", "delete"), ("revert", "delete")
 _SUBMIT = rule(Action.REQUEST_MAKE, event=Event.REQUEST_SUBMIT, object_type="request", remembers=False)
 
 
@@ -58,17 +61,20 @@ def show_list(request: Request, desk: DeskDep) -> Response:
 
 
 @router.get("/servers/{server_id}/volumes", openapi_extra=rule(Action.SERVER_READ))
-def show_volumes(desk: DeskDep, server_id: uuid.UUID) -> Response:
+def show_volumes(request: Request, desk: DeskDep, server_id: uuid.UUID) -> Response:
     """Show the volumes of one server, with the form that asks for a change."""
-    return _Volumes(desk, server_id, {}).page(Form({"create[0].count": "1"}), 200)
+    correction = corrections.named(desk, RequestKind.VOLUME, server_id, request.query_params.get("request", ""))
+    sheet = _Volumes(desk, server_id, {name: correction.chosen(name) for name in _VOLUME_CHOICES}, correction)
+    return sheet.page(Form({"create[0].count": "1"} | correction.values()), 200)
 
 
 @router.post("/servers/{server_id}/volumes", openapi_extra=_SUBMIT)
 def ask_volumes(desk: DeskDep, server_id: uuid.UUID, sent: FormDep) -> Response:
     """Submit the request that makes, attaches, detaches and deletes volumes of one server."""
     access.require(desk.actor, Action.REQUEST_MAKE)
-    typed, chosen = texts(sent), _chosen(sent, "attach", "detach", "delete")
-    sheet = _Volumes(desk, server_id, chosen)
+    typed, chosen = texts(sent), _chosen(sent, *_VOLUME_CHOICES)
+    correction = corrections.named(desk, RequestKind.VOLUME, server_id, typed.get("request", ""))
+    sheet = _Volumes(desk, server_id, chosen, correction)
     new = {name.partition(".")[2]: text for name, text in text_of(typed, *_VOLUME_FIELDS[1:4]).items()}
     is_new = bool(new.keys() - {"count"})
     line = {name: text if name == "name" else whole(text) for name, text in new.items()} | {"server": str(server_id)}
@@ -82,17 +88,20 @@ def ask_volumes(desk: DeskDep, server_id: uuid.UUID, sent: FormDep) -> Response:
 
 
 @router.get("/servers/{server_id}/snapshots", openapi_extra=rule(Action.SERVER_READ))
-def show_snapshots(desk: DeskDep, server_id: uuid.UUID) -> Response:
+def show_snapshots(request: Request, desk: DeskDep, server_id: uuid.UUID) -> Response:
     """Show the snapshots of one server, with the form that asks for a change."""
-    return _Snapshots(desk, server_id, {}).page(Form(), 200)
+    correction = corrections.named(desk, RequestKind.SNAPSHOT, server_id, request.query_params.get("request", ""))
+    sheet = _Snapshots(desk, server_id, {name: correction.chosen(name) for name in _SNAPSHOT_CHOICES}, correction)
+    return sheet.page(Form(correction.values()), 200)
 
 
 @router.post("/servers/{server_id}/snapshots", openapi_extra=_SUBMIT)
 def ask_snapshots(desk: DeskDep, server_id: uuid.UUID, sent: FormDep) -> Response:
     """Submit the request that takes, goes back to and deletes snapshots of one server."""
     access.require(desk.actor, Action.REQUEST_MAKE)
-    typed, chosen = texts(sent), _chosen(sent, "revert", "delete")
-    sheet = _Snapshots(desk, server_id, chosen)
+    typed, chosen = texts(sent), _chosen(sent, *_SNAPSHOT_CHOICES)
+    correction = corrections.named(desk, RequestKind.SNAPSHOT, server_id, typed.get("request", ""))
+    sheet = _Snapshots(desk, server_id, chosen, correction)
     new = text_of(typed, "create[0].name")
     payload = {
         "create": [{"server": str(server_id), "name": name} for name in new.values()],
@@ -110,13 +119,17 @@ class _Sheet:
     template = ""
     capability = ""
 
-    def __init__(self, desk: Desk, server_id: uuid.UUID, chosen: Mapping[str, list[str]]) -> None:
+    def __init__(
+        self, desk: Desk, server_id: uuid.UUID, chosen: Mapping[str, list[str]], correction: Correction
+    ) -> None:
         row = servers.get_server(desk.session, desk.actor, server_id)
         self.desk = desk
+        self.correction = correction
         self.project_id = row[1].id
         self.shown: dict[str, Any] = {
             "server": server_lines.line(desk.words, row),
-            "chosen": {each for ids in chosen.values() for each in ids},
+            "chosen": chosen,
+            **correction.shown,
             "unable": unable(desk, row, self.capability),
             "may_ask": may_ask(desk, row, self.capability),
         }
@@ -145,16 +158,17 @@ class _Sheet:
         except ValidationError as error:
             return self.desk.invalid(self.page, typed, error, shown)
         self.desk.on_refusal(self.page, typed, shown)
-        made = requests.submit_new(self.desk.session, self.desk.actor, wanted)  # type: ignore[arg-type]
-        return go(f"/requests/{made.id}", done="submitted")
+        return self.correction.hand_in(self.desk, wanted)  # type: ignore[arg-type]
 
 
 class _Volumes(_Sheet):
     template = "pages/server_volumes.html"
     capability = "volumes"
 
-    def __init__(self, desk: Desk, server_id: uuid.UUID, chosen: Mapping[str, list[str]]) -> None:
-        super().__init__(desk, server_id, chosen)
+    def __init__(
+        self, desk: Desk, server_id: uuid.UUID, chosen: Mapping[str, list[str]], correction: Correction
+    ) -> None:
+        super().__init__(desk, server_id, chosen, correction)
         own, _ = volumes.list_volumes(desk.session, desk.actor, server_id=server_id, limit=_MOST)
         backend_id = servers.get_server(desk.session, desk.actor, server_id)[0].backend_id
         free, _ = volumes.list_volumes(
@@ -168,8 +182,10 @@ class _Snapshots(_Sheet):
     template = "pages/server_snapshots.html"
     capability = "snapshots"
 
-    def __init__(self, desk: Desk, server_id: uuid.UUID, chosen: Mapping[str, list[str]]) -> None:
-        super().__init__(desk, server_id, chosen)
+    def __init__(
+        self, desk: Desk, server_id: uuid.UUID, chosen: Mapping[str, list[str]], correction: Correction
+    ) -> None:
+        super().__init__(desk, server_id, chosen, correction)
         rows, _ = snapshots.list_snapshots(desk.session, desk.actor, server_id=server_id, limit=_MOST)
         self.shown["lines"] = [lines.snapshot(desk.words, row) for row in rows]
         self.shown["has_ready"] = any(row[0].phase == SnapshotPhase.AVAILABLE for row in rows)

@@ -417,6 +417,7 @@ def make_tables() -> None:
         sa.Column("reason", sa.String(length=500), nullable=False),
         sa.Column("named_by", sa.String(length=100), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("told_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("absent_id <> deputy_id", name=op.f("ck_deputies_another_person")),
         sa.CheckConstraint("valid_until >= valid_from", name=op.f("ck_deputies_dates_in_order")),
         sa.ForeignKeyConstraint(["absent_id"], ["users.id"], name=op.f("fk_deputies_absent_id")),
