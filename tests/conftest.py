@@ -24,6 +24,7 @@ MOTO = Path(__file__).parents[1] / ".venv" / "moto" / "bin" / "moto_server"
 LONG = tuple(
     f"tests/{each}"
     for each in ("workflows", "drills", "journeys", "browser", "cli", "api/test_admission", "api/test_schem")
+    + ("api/test_journey", "quotas/test_model", "quotas/test_concurrency", "services/test_quota_moves_c")
 )
 """Where tests start processes of their own, and a file takes minutes."""
 _missing: dict[str, int] = {}
