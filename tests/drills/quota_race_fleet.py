@@ -12,10 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
-
 from tests.ports import free_port
-from tests.served import ROOT, Served, until
+from tests.served import ROOT, Served, is_ready, until
 from tests.world import World
 
 PATIENCE_S = 1800.0
@@ -67,13 +65,13 @@ class Fleet:
     def await_ready(self) -> None:
         """Wait until every address answers that it is ready, and a cloud was seen: nothing can be asked for before."""
         for address in self.served.addresses:
-            until(lambda address=address: _is_ready(address), PATIENCE_S)
+            until(lambda address=address: is_ready(address), PATIENCE_S)
         with self.served.client("auditor") as client:
             until(lambda: client.get("/zones").json()["items"], PATIENCE_S)
 
     def answers(self) -> bool:
         """Whether every address is ready at this moment."""
-        return all(_is_ready(address) for address in self.served.addresses)
+        return all(is_ready(address) for address in self.served.addresses)
 
     @property
     def names(self) -> list[str]:
@@ -109,13 +107,6 @@ class Fleet:
         return {name: self.log(name) for name in self._commands}
 
 
-def _is_ready(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/readyz", timeout=5, trust_env=False).status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False
-
-
 @contextmanager
 def killing(
     fleet: Fleet, chance: random.Random, kills: Counter[str], every_s: tuple[float, float], *, each_once: bool = False
@@ -135,7 +126,7 @@ def killing(
             fleet.kill(name)
             kills[name.rstrip("0123456789")] += 1
             killed = time.monotonic()
-            while not ended.wait(0.2) and not fleet.answers():
+            while not ended.wait(0.5) and not fleet.answers():
                 pass  # on a busy machine a start takes longer than the time between kills
             pause_s = chance.uniform(*every_s)
             if not each_once:
