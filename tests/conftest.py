@@ -23,8 +23,19 @@ LAB_HOME = Path(os.environ.get("LAB", Path.home() / ".cache" / "cloudmgr-lab"))
 MOTO = Path(__file__).parents[1] / ".venv" / "moto" / "bin" / "moto_server"
 LONG = tuple(
     f"tests/{each}"
-    for each in ("workflows", "drills", "journeys", "browser", "cli", "api/test_admission", "api/test_schem")
-    + ("api/test_journey", "quotas/test_model", "quotas/test_concurrency", "services/test_quota_moves_c")
+    for each in (
+        *(
+            "workflows",
+            "drills",
+            "journeys",
+            "browser",
+            "cli",
+            "api/test_admission",
+            "api/test_journey",
+            "api/test_schem",
+        ),
+        *("quotas/test_concurrency", "quotas/test_model", "services/test_quota_moves_c"),
+    )
 )
 """Where tests start processes of their own, and a file takes minutes."""
 _missing: dict[str, int] = {}

@@ -60,9 +60,11 @@ def of_request(session: Session, request: ResourceRequest) -> list[ServerRow]:
 
 
 def standing(session: Session, project_ids: Sequence[uuid.UUID]) -> list[ServerRow]:
-    """Return the servers of some projects (at most a few hundred) that are not retired."""
+    """Return the servers of some projects (at most a few hundred) that are approved at least, and not retired."""
     query = _wide().where(
-        col(Server.project_id).in_(project_ids), col(Server.phase).in_([phase.value for phase in LIVE_SERVERS])
+        col(Server.project_id).in_(project_ids),
+        col(Server.phase).in_([phase.value for phase in LIVE_SERVERS]),
+        sa.not_(_UNBEGUN),
     )
     return [tuple(row) for row in session.exec(query.order_by(col(Server.id))).all()]
 
@@ -108,11 +110,7 @@ def remove_unbegun(session: Session, request_id: uuid.UUID) -> None:
     """Remove the rows of servers that were asked for and never begun; they have no history."""
     session.execute(
         sa.delete(Server)
-        .where(
-            col(Server.request_id) == request_id,
-            col(Server.phase) == ServerPhase.REQUESTED.value,
-            col(Server.resource_no).is_(None),
-        )
+        .where(col(Server.request_id) == request_id, _UNBEGUN)
         .execution_options(synchronize_session=False)
     )
 
@@ -130,6 +128,10 @@ def keep_after_all(session: Session, retire_request_id: uuid.UUID) -> None:
 def backend_name(session: Session, backend_id: uuid.UUID) -> str:
     """Return a backend's name."""
     return session.get_one(Backend, backend_id).name
+
+
+_UNBEGUN = sa.and_(col(Server.phase) == ServerPhase.REQUESTED.value, col(Server.resource_no).is_(None))
+"""Asked for, and not approved: such a row goes with its request, so it may have no history that would hold it."""
 
 
 @functools.cache

@@ -159,6 +159,8 @@ def insist(send: Callable[[int], httpx.Response], again: Counter[str]) -> httpx.
             told = f"{answer.status_code} {answer.json().get('code') or ''}".strip()
         except httpx.TransportError as error:
             answer, told = None, type(error).__name__
+        if answer is not None and answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
+            raise AssertionError(f"an answer that nobody should get: {answer.request.url} {answer.text}")
         is_busy = answer is not None and answer.status_code == httpx.codes.CONFLICT and "in_progress" in told
         if answer is not None and answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR and not is_busy:
             return answer
@@ -227,7 +229,7 @@ def _settle(fleet: Fleet, chance: random.Random, taken: list[tuple[str, str]], o
 def _clients(fleet: Fleet, who: str) -> Iterator[list[httpx.Client]]:
     """Yield a client for every address that acts for somebody."""
     with ExitStack() as stack:
-        yield [stack.enter_context(fleet.served.client(who, place)) for place in range(len(fleet.served.addresses))]
+        yield [stack.enter_context(fleet.client(who, place)) for place in range(len(fleet.served.addresses))]
 
 
 @contextmanager

@@ -12,6 +12,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
+
+from cloudmgr.models import User
+from tests import support
 from tests.ports import free_port
 from tests.served import ROOT, Served, is_ready, until
 from tests.world import World
@@ -30,6 +34,8 @@ class Fleet:
         )
         self.served = Served(world)
         self._guard = threading.Lock()
+        self._opening = threading.Lock()
+        self._tokens: dict[str, str] = {}
         self._environment = os.environ | {
             "CLOUDMGR_DATA_DIR": str(world.settings.data_dir),
             "CLOUDMGR_BACKENDS": json.dumps(list(world.settings.backends)),
@@ -62,11 +68,20 @@ class Fleet:
                 stderr=subprocess.STDOUT,
             )
 
+    def client(self, who: str, place: int = 0) -> httpx.Client:
+        """Return a client that acts for somebody. A person's token is opened once: that writes into the database raced for."""
+        with self._opening:
+            if who not in self._tokens:
+                with self.world.session() as session:
+                    self._tokens[who] = support.open_token(session, session.get_one(User, self.world.people[who]))
+                    session.commit()
+        return self.served.client(None, place, Authorization=f"Bearer {self._tokens[who]}")
+
     def await_ready(self) -> None:
         """Wait until every address answers that it is ready, and a cloud was seen: nothing can be asked for before."""
         for address in self.served.addresses:
             until(lambda address=address: is_ready(address), PATIENCE_S)
-        with self.served.client("auditor") as client:
+        with self.client("auditor") as client:
             until(lambda: client.get("/zones").json()["items"], PATIENCE_S)
 
     def answers(self) -> bool:

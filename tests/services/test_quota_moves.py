@@ -1,10 +1,12 @@
 """Rearranging quota as use cases: who may, what of the owner follows, what is recorded. The ledger has tests of its own."""
 
+from dataclasses import replace
+
 import pytest
 from sqlmodel import Session, select
 
 import quotas as ledger
-from cloudmgr.domain.access import Actor, Role
+from cloudmgr.domain.access import Actor, Grant, Role
 from cloudmgr.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cloudmgr.domain.ids import new_id
 from cloudmgr.models import AuditEvent, Backend, Organization, Project, Server, ServerVersion
@@ -199,4 +201,19 @@ def test_servers_go_with_their_project_and_the_inventory_remembers_where_they_we
     assert (last.change, last.snapshot["organization_code"]) == ("moved", world.yuelu.code)
     assert desk.used(world.furong.account_id) == (0, 0)
     assert desk.used(world.yuelu.account_id) == (1, 0)
+    assert ledger.verify(session).ok
+
+
+def test_a_request_under_review_is_withdrawn_after_its_project_has_moved(desk: Desk) -> None:
+    session, world = desk.session, desk.world
+    everywhere = Grant(Role.REQUESTER, world.root.id, world.root.path)
+    asker = replace(desk.actor("requester"), grants=(everywhere,))
+    request = requests.submit_new(session, asker, world.command(name="srv"))
+    server = session.exec(select(Server).where(Server.request_id == request.id)).one()
+    local = Actor(None, "local:t", "t", None, "/")
+    assert quota_moves.move(session, local, moved(world.project.account_id, world.yuelu.account_id)).servers == 0
+    assert session.exec(select(ServerVersion).where(ServerVersion.server_id == server.id)).all() == []
+    session.expire_all()
+    requests.withdraw(session, asker, request.id)
+    assert desk.used(world.root.account_id) == (0, 0)
     assert ledger.verify(session).ok
