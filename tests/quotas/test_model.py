@@ -20,7 +20,7 @@ def test_any_sequence_of_moves_keeps_the_books(engine: sa.Engine) -> None:
         pass
 
     Machine.engine = engine
-    examples = int(os.environ.get("CLOUDMGR_LEDGER_EXAMPLES", "0")) or (40 if engine.dialect.name == "sqlite" else 12)
+    examples = int(os.environ.get("CLOUDMGR_LEDGER_EXAMPLES", "0")) or (60 if engine.dialect.name == "sqlite" else 30)
     run_state_machine_as_test(
         Machine,
         settings=settings(
