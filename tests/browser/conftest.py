@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.site import PASSWORD, running
+
+expect.set_options(timeout=60_000)  # of a machine that is busy with others; what is there at once is not waited for
 
 FLAGS = [
     "--headless",

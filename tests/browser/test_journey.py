@@ -42,7 +42,7 @@ def test_from_a_request_to_a_server(visitor: Callable[..., Visitor], language: s
     requester.sign_in("requester", language)
     requester.open("/requests/new")
     fill(requester.page, f"430102-mzj-{language[:2]}-{width}")
-    expect(requester.page.locator("#plan")).to_contain_text(words["can"], timeout=MINUTE)
+    expect(requester.page.locator("#plan")).to_contain_text(words["can"], timeout=3 * MINUTE)
     expect(requester.page.locator("#plan")).to_contain_text("kp-zone")
     requester.look()
     requester.page.locator("button[value=submit]").click()
@@ -59,7 +59,7 @@ def test_from_a_request_to_a_server(visitor: Callable[..., Visitor], language: s
     approver.look()
 
     state = requester.page.locator("#request-state")
-    expect(state.locator(".card-head")).to_contain_text(words["done"], timeout=2 * MINUTE)
+    expect(state.locator(".card-head")).to_contain_text(words["done"], timeout=5 * MINUTE)
     expect(state).to_contain_text(re.compile(r"10\.60\.0\.\d+"))
     expect(requester.page.locator(".events .task")).not_to_have_count(0)
     expect(requester.page.locator(".events")).to_contain_text(words["rehearsal"])
