@@ -236,25 +236,9 @@ def _populate(session: Session, settings: Settings, engine: sa.Engine, limits: M
     furong = _organization(session, root, "430102", "芙蓉区", "district")
     yuelu = _organization(session, root, "430104", "岳麓区", "district")
     minzheng = _organization(session, furong, "430102-mzj", "芙蓉区民政局", "department")
-    quotas.set_limits(
-        session,
-        account_id=root.account_id,
-        limits={"servers": 1000, "vcpus": 8000, "memory_mib": 32_768_000, "disk_gib": 1_300_000},
-        replace=False,
-        reason="开局",
-        basis_no=None,
-        actor="test",
-    )
+    _limit(session, root, {"servers": 1000, "vcpus": 8000, "memory_mib": 32_768_000, "disk_gib": 1_300_000})
     for district in (furong, yuelu):  # quota of their own, as districts have; wide enough to bind in no test
-        quotas.set_limits(
-            session,
-            account_id=district.account_id,
-            limits=dict(DISTRICT_LIMITS),
-            replace=False,
-            reason="开局",
-            basis_no=None,
-            actor="test",
-        )
+        _limit(session, district, DISTRICT_LIMITS)
     for name, code in ((ZONE, "gov"), ("互联网区", "net")):
         session.add(NetworkZone(name=name, code=code))
     session.add(Flavor(name="2C4G", vcpus=2, memory_mib=4096, system_disk_gib=40))
@@ -268,15 +252,7 @@ def _populate(session: Session, settings: Settings, engine: sa.Engine, limits: M
     project = _project(session, minzheng, "智慧社区综合服务平台")
     other = _project(session, yuelu, "岳麓门户网站")
     if limits:
-        quotas.set_limits(
-            session,
-            account_id=project.account_id,
-            limits=dict(limits),
-            replace=False,
-            reason="测试",
-            basis_no=None,
-            actor="test",
-        )
+        _limit(session, project, limits)
     world = World(settings, engine, root, furong, yuelu, minzheng, project, other)
     for name, organization, roles in (
         ("requester", minzheng, [(Role.REQUESTER, minzheng)]),
@@ -304,6 +280,18 @@ def _populate(session: Session, settings: Settings, engine: sa.Engine, limits: M
         world.people[name] = user.id
     session.flush()
     return world
+
+
+def _limit(session: Session, owner: Organization | Project, limits: Mapping[str, int | None]) -> None:
+    quotas.set_limits(
+        session,
+        account_id=owner.account_id,
+        limits=dict(limits),
+        replace=False,
+        reason="开局",
+        basis_no=None,
+        actor="test",
+    )
 
 
 def _organization(session: Session, parent: Organization | None, code: str, name: str, kind: str) -> Organization:

@@ -19,7 +19,6 @@ from sqlmodel import Session, col, select
 
 import quotas
 from cloudmgr.adapters import ansible
-from cloudmgr.adapters.ansible_results import HostResult, RunResult
 from cloudmgr.domain import clock
 from cloudmgr.domain.access import Role
 from cloudmgr.domain.errors import Refusal
@@ -31,6 +30,7 @@ from cloudmgr.worker import Worker
 from providers.simulated import drill
 from providers.simulated.faults import Fault
 from tests import world
+from tests.drills.without_ansible import playbook_ends_well
 
 SEED = 20261122
 REQUESTS = 1000
@@ -113,11 +113,6 @@ def expected(asked: dict[str, Any]) -> str | None:
     if asked["arch"] not in PROCESSORS or not any(asked["arch"] in archs for archs in IMAGES[asked["image"]].values()):
         return "arch_mismatch"
     return None if places(asked) else "no_fitting_pool"
-
-
-def playbook_ends_well(*, hosts: list[ansible.Host], **_: Any) -> RunResult:
-    """Stand in for Ansible."""
-    return RunResult("succeeded", {one.server_id: HostResult(one.server_id, "ok", ok=1) for one in hosts})
 
 
 @pytest.fixture
