@@ -36,6 +36,8 @@ class Zygote:
             cwd=path[0] if path else ROOT,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(str(folder) for folder in [*path, ROOT])},
         )
+        self.has_seen: set[str] = set()
+        """The databases whose statements its forks begin with."""
 
     def run(self, **order: Any) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -246,4 +248,22 @@ def prepare(
         city.approve(request)
     city.engine.dispose()
     (home / "worker.log").unlink(missing_ok=True)
-    return Stage(zygote, home, settings, url, request)
+    stage = Stage(zygote, home, settings, url, request)
+    if (dialect := city.engine.dialect.name) not in zygote.has_seen:
+        zygote.has_seen.add(dialect)
+        show(stage.case(home.with_name("shown")))
+    return stage
+
+
+def show(case: Case) -> None:
+    """Have what waits in a case done by the zygote itself, and what it built retired, so that its forks know how."""
+    for _ in range(2):
+        done = case.run(stay=True)
+        assert done["status"] == 0, case.log()
+        city = world.reopen(case.data_dir, case.engine)
+        with city.session() as session:
+            ids = [server.id for server in session.exec(select(Server).where(Server.phase == "active"))]
+        if ids:
+            case.request = city.submit_retire(ids)
+            city.approve(case.request)
+        city.engine.dispose()

@@ -3,7 +3,8 @@
 Reads one JSON order a line: {"data_dir", "url", "settings", "request", "kill_at", "occurrence", "timeout_s"}; forks a worker that
 runs until the request has come to rest (without one: until its clouds were seen, with "until_idle" until all work is done);
 answers {"died_by": signal or null, "status": exit status, "points": [...]}. With "without_ansible" playbooks are stood
-in for: each rehearsal starts several processes, and changes nothing in a simulated cloud.
+in for: each rehearsal starts several processes, and changes nothing in a simulated cloud. With "stay" the worker runs in the
+forking process itself: what it works out for its statements all later forks begin with.
 """
 
 import gc
@@ -32,20 +33,24 @@ from cloudmgr.store.db import make_engine, new_session
 from cloudmgr.worker import Worker
 from cloudmgr.workflows import engine, reaper, steps
 from providers.simulated import provider  # noqa: F401 - imported so that forks need not
+from tests import shared_sql
 from tests.drills.without_ansible import playbook_ends_well
 
 RESTING = {RequestPhase.FULFILLED, RequestPhase.PARTLY_FULFILLED, RequestPhase.FAILED}
 
 
 def main() -> None:
+    shared_sql.share()
     engine.define_workflows()
     configure_mappers()
-    gc.collect()
-    gc.freeze()  # what is shared with every fork need not be looked over, and copied by that, in each
+    _set_aside()
     for line in sys.stdin:
         order = json.loads(line)
         record = Path(order["data_dir"]) / "points"
         record.unlink(missing_ok=True)
+        if order.get("stay"):
+            print(json.dumps({"died_by": None, "status": stay(order, record), "points": []}), flush=True)
+            continue
         child = os.fork()
         if child == 0:
             status = 1
@@ -63,6 +68,28 @@ def main() -> None:
         print(
             json.dumps({"died_by": died_by, "status": os.waitstatus_to_exitcode(status), "points": points}), flush=True
         )
+
+
+def _set_aside() -> None:
+    """What is shared with every fork need not be looked over, and copied by that, in each."""
+    gc.collect()
+    gc.freeze()
+
+
+def stay(order: dict, record: Path) -> int:
+    """Work in this process, and leave it as it was but for what it knows."""
+    streams, playbook = (os.dup(1), os.dup(2)), ansible.run_playbook
+    try:
+        status = work(order, record)
+    finally:
+        for number, stream in enumerate(streams, start=1):
+            os.dup2(stream, number)
+            os.close(stream)
+        steps.listen(None)
+        ansible.run_playbook = playbook
+    assert threading.active_count() == 1, "a fork would have locks that nobody opens"
+    _set_aside()
+    return status
 
 
 def work(order: dict, record: Path) -> int:
@@ -104,7 +131,10 @@ def work(order: dict, record: Path) -> int:
         if (request is None and is_done) or (
             request and request.phase in RESTING and request.finished_at and worker.is_idle()
         ):
-            return 0  # without taking leave: nothing runs any more, and the next process must bear a sudden end anyhow
+            if order.get("stay"):
+                worker.stop()
+                engine_.dispose()
+            return 0  # else without taking leave: nothing runs any more, and the next process must bear a sudden end anyhow
         time.sleep(0.05)
     return 3
 
