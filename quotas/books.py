@@ -45,22 +45,19 @@ _NOTHING = dict.fromkeys(("used", "reserved", "overhang", "guaranteed", "set_asi
 def read_levels(session: Session, account_id: UUID) -> list[Level]:
     """Return the account and all above it, root first, with every balance; empty when there is no such account."""
     rows = session.connection().execute(_LEVELS, {"account_id": account_id})
-    levels = []
-    for _, group in groupby(rows, key=lambda row: row.id):
-        found = list(group)
-        balances = {stored_key(row.key): balance_of(row) for row in found if row.key is not None}
-        is_closed = found[0].closed_at is not None
-        levels.append(Level(found[0].id, found[0].parent_id, found[0].code, found[0].name, balances, is_closed))
-    return levels
+    return [_level(list(group)) for _, group in groupby(rows, key=lambda row: row.id)]
 
 
-def keys_limited(session: Session, account_id: UUID, keys: Iterable[str]) -> tuple[set[str], set[str]]:
-    """Return which of these keys the account itself limits, and which some account above it limits, in one statement."""
-    own: set[str] = set()
-    above: set[str] = set()
-    for key, distance in session.connection().execute(_LIMITED, {"account_id": account_id, "keys": sorted(keys)}):
-        (above if distance else own).add(key)
-    return own, above
+def read_own_level(session: Session, account_id: UUID) -> tuple[Level, UUID, int] | None:
+    """Return the account by itself with its balances, its root, and the tree's generation, all of one moment."""
+    rows = session.connection().execute(_OWN_LEVEL, {"account_id": account_id}).all()
+    return (_level(rows), rows[0].root_id, rows[0].generation) if rows else None
+
+
+def _level(rows: Sequence[Any]) -> Level:
+    own = rows[0]
+    balances = {stored_key(row.key): balance_of(row) for row in rows if row.key is not None}
+    return Level(own.id, own.parent_id, own.code, own.name, balances, own.closed_at is not None)
 
 
 def balance_of(row: Any) -> Balance:
@@ -199,22 +196,27 @@ def _append_entries(dialect: str) -> UpdateBase:
     return sa.insert(ENTRIES).from_select([*columns, *common], source)
 
 
+_LEVEL_COLUMNS = (
+    ACCOUNTS.c.id,
+    ACCOUNTS.c.parent_id,
+    ACCOUNTS.c.code,
+    ACCOUNTS.c.name,
+    ACCOUNTS.c.closed_at,
+    *BALANCE_COLUMNS,
+)
 _chain = chain_of(sa.bindparam("account_id", type_=sa.Uuid()))
 _LEVELS = (
-    sa.select(
-        ACCOUNTS.c.id,
-        ACCOUNTS.c.parent_id,
-        ACCOUNTS.c.code,
-        ACCOUNTS.c.name,
-        ACCOUNTS.c.closed_at,
-        *BALANCE_COLUMNS,
-    )
+    sa.select(*_LEVEL_COLUMNS)
     .select_from(_chain.join(ACCOUNTS, ACCOUNTS.c.id == _chain.c.id).outerjoin(BALANCES))
     .order_by(_chain.c.distance.desc(), BALANCES.c.key)
 )
-
-_LIMITED = (
-    sa.select(BALANCES.c.key, _chain.c.distance)
-    .join_from(_chain, BALANCES, BALANCES.c.account_id == _chain.c.id)
-    .where(BALANCES.c.key.in_(sa.bindparam("keys", expanding=True)), BALANCES.c.limit_amount.is_not(None))
+_root = ACCOUNTS.alias("root")
+_OWN_LEVEL = (
+    sa.select(*_LEVEL_COLUMNS, ACCOUNTS.c.root_id, _root.c.generation)
+    .select_from(
+        ACCOUNTS.join(_root, _root.c.id == ACCOUNTS.c.root_id).outerjoin(
+            BALANCES, BALANCES.c.account_id == ACCOUNTS.c.id
+        )
+    )
+    .where(ACCOUNTS.c.id == sa.bindparam("account_id", type_=sa.Uuid()))
 )

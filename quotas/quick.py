@@ -23,7 +23,7 @@ from cloudmgr.domain.ids import new_id
 from quotas import quick_postgresql, quick_sqlite
 from quotas.accounts import ACCOUNTS
 from quotas.admission import Level, charged
-from quotas.books import read_levels
+from quotas.books import read_own_level
 from quotas.parts import Part
 
 _MOST_REMEMBERED = 4096
@@ -103,7 +103,7 @@ def admit(
     for part in parts:
         charges = _charges(chain, part)
         if charges is None:
-            remembered.forget(account_id)  # the exact way opens what is missing
+            remembered.forget(*_lacking(chain.levels, part))  # the exact way opens what is missing
             return False
         if charges.is_guaranteed or (until is not None and charges.is_borrowed):
             return False
@@ -135,15 +135,41 @@ def note_answer(session: Session, account_id: UUID, *, is_granted: bool) -> None
         refused.add(account_id)
 
 
+def levels_in_force(session: Session, account_id: UUID) -> Sequence[Level] | None:
+    """Return the account and all above it, root first, as they are limited now; what they hold may be of any time before.
+
+    Cheap, because rows that every charge changes are read only after a limit, a loan or the tree did. None: closed, or no account.
+    """
+    remembered = _remembered(session.connection().engine)
+    chain = remembered.get(account_id)
+    if chain is not None:
+        generation = session.connection().execute(_GENERATION, {"root_id": chain.root_id}).scalar_one_or_none()
+        if generation != chain.generation:
+            chain = None
+    chain = chain or _learn(session, remembered, account_id)
+    return chain.levels if chain is not None else None
+
+
 def _learn(session: Session, remembered: "_Remembered", account_id: UUID) -> Chain | None:
-    """Read what charges to an account depend on. Locks nothing: the generation is read first, so it is never too young."""
-    root = session.connection().execute(_ROOT, {"learned_account": account_id}).one_or_none()
-    if root is None:
+    """Read what charges to an account depend on, from what is remembered of those above it. Locks nothing.
+
+    Each level is read together with the tree's generation, and all of a chain have the same: None, if it changed meanwhile.
+    """
+    found = read_own_level(session, account_id)
+    if found is None:
         return None
-    levels = read_levels(session, account_id)
-    if not levels or levels[-1].is_closed:
+    level, root_id, generation = found
+    if level.is_closed:
         return None
-    chain = Chain(root.id, root.generation, levels)
+    above: Sequence[Level] = ()
+    if level.parent_id is not None:
+        parent = remembered.get(level.parent_id)
+        if parent is None or parent.generation != generation:
+            parent = _learn(session, remembered, level.parent_id)
+        if parent is None or parent.generation != generation:
+            return None
+        above = parent.levels
+    chain = Chain(root_id, generation, (*above, level))
     remembered.put(account_id, chain)
     return chain
 
@@ -156,6 +182,17 @@ def _charges(chain: Chain, part: Part) -> Charges | None:
             chain.charges.clear()
         chain.charges[shape] = _found(chain.levels, part)
     return chain.charges[shape]
+
+
+def _lacking(levels: Sequence[Level], part: Part) -> list[UUID]:
+    """Return the topmost account that has no row yet for what is charged to it, and those below."""
+    missing = {
+        account_id
+        for account_id, key, _ in charged(levels, part.amounts, part.dims, part.top)
+        if not any(key in level.balances for level in levels if level.account_id == account_id)
+    }
+    path = [level.account_id for level in levels]
+    return path[min(map(path.index, missing)) :]
 
 
 def _found(levels: Sequence[Level], part: Part) -> Charges | None:
@@ -187,9 +224,10 @@ class _Remembered:
         self._lock = threading.Lock()
         self.refused: set[UUID] = set()
 
-    def forget(self, account_id: UUID) -> None:
+    def forget(self, *account_ids: UUID) -> None:
         with self._lock:
-            self._chains.pop(account_id, None)
+            for account_id in account_ids:
+                self._chains.pop(account_id, None)
 
     def get(self, account_id: UUID) -> Chain | None:
         with self._lock:
@@ -218,9 +256,4 @@ def _remembered(engine: sa.Engine) -> _Remembered:
     return found
 
 
-_account = ACCOUNTS.alias("learned")
-_ROOT = (
-    sa.select(ACCOUNTS.c.id, ACCOUNTS.c.generation)
-    .join(_account, _account.c.root_id == ACCOUNTS.c.id)
-    .where(_account.c.id == sa.bindparam("learned_account", type_=sa.Uuid()))
-)
+_GENERATION = sa.select(ACCOUNTS.c.generation).where(ACCOUNTS.c.id == sa.bindparam("root_id", type_=sa.Uuid()))

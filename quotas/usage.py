@@ -7,9 +7,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session
 
+from quotas import quick
 from quotas.accounts import ACCOUNTS, no_such_account, require_open
 from quotas.admission import EMPTY, Balance, Level, bindings, charged, room
-from quotas.books import BALANCE_COLUMNS, BALANCES, balance_of, keys_limited, read_levels
+from quotas.books import BALANCE_COLUMNS, BALANCES, balance_of, read_levels
 from quotas.keys import Key, stored_key
 from quotas.parts import Part, checked
 from quotas.refusals import Binding, QuotaExceeded
@@ -104,8 +105,10 @@ def drawn_from_above(session: Session, account_id: UUID, keys: Iterable[str]) ->
 
     A key that nobody limits draws on nothing.
     """
-    own, above = keys_limited(session, account_id, keys)
-    return above - own
+    levels = quick.levels_in_force(session, account_id) or read_levels(session, account_id)
+    limited = [{key for key, each in level.balances.items() if each.limit is not None} for level in levels]
+    *above, own = limited or [set()]
+    return {key for key in keys if (found := stored_key(key)) not in own and any(found in each for each in above)}
 
 
 def preview(session: Session, *, account_id: UUID, parts: Sequence[Part]) -> Preview:

@@ -7,8 +7,9 @@ by the cheapest client there is (one prepared statement that commits itself, one
 as the ledger's, which begins, updates and commits, as whatever is admitted must. fsync is on. Each ratio is the median of the
 rounds' ratios.
 
-Run: `python -m tests.benchmarks.ledger [--seconds 2] [--rounds 5] [--clients 1,8,32] [--processes 4]`. The folder of the
-databases is made below --home, which must be a disk. Absolute numbers mean something on a quiet machine only.
+Run: `python -m tests.benchmarks.ledger [--seconds 2] [--rounds 5] [--clients 1,8,32] [--processes 4] [--flush-us 0]`. The folder of
+the databases is made below --home, which must be a disk. `--flush-us` lets PostgreSQL wait so long before each flush of its log
+(`commit_delay`), for all works alike: a slower disk than the machine has. Absolute numbers mean something on a quiet machine only.
 """
 
 import argparse
@@ -244,6 +245,7 @@ def main():
     parser.add_argument("--clients", type=lambda text: [int(number) for number in text.split(",")], default=[1, 8, 32])
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--databases", default="sqlite,postgresql")
+    parser.add_argument("--flush-us", type=int, default=0)
     parser.add_argument("--home", default="/var/tmp", help="a folder on a disk")
     chosen = parser.parse_args()
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
@@ -269,6 +271,9 @@ def main():
                 connection.exec_driver_sql(f"CREATE DATABASE {name}")
                 assert connection.exec_driver_sql("SHOW fsync").scalar_one() == "on"
                 assert connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
+                connection.exec_driver_sql(f"ALTER SYSTEM SET commit_delay = {chosen.flush_us}")
+                connection.exec_driver_sql("ALTER SYSTEM SET commit_siblings = 0")
+                connection.exec_driver_sql("SELECT pg_reload_conf()")
             fresh = url.set(database=name).render_as_string(hide_password=False)
             postmaster = int((Path(home) / "pg" / "postmaster.pid").read_text().split()[0])
             compare("PostgreSQL", fresh, chosen, postmaster)

@@ -18,10 +18,12 @@ from quotas import (
     QuotaExceeded,
     accept_loan,
     account_usage,
+    drawn_from_above,
     get_reservation,
     offer_loan,
     reserve,
     set_guarantees,
+    set_limits,
     verify,
 )
 from tests.quotas.conftest import City, server
@@ -80,6 +82,44 @@ def test_a_known_chain_is_charged_in_one_go_and_the_books_balance(engine, known)
     assert [part.amounts["vcpus"] for part in sorted(found.parts, key=lambda part: -part.amounts["vcpus"])] == [4, 2]
     assert found.parts[0].dims["network_zone"] == "政务外网区"
     assert proved(known)
+
+
+def test_what_is_known_of_the_levels_above_serves_the_next_project_too(engine, known):
+    ask(known.session, known.portal)  # opens what is missing there
+    with statements_of(engine) as seen:
+        ask(known.session, known.portal)
+    assert len([each for each in seen if "quota_balances" in each]) == 1, "its own level is all that is read"
+    with statements_of(engine) as seen:
+        ask(known.session, known.portal)
+    assert seen == []
+    assert proved(known)
+
+
+def test_which_keys_draw_on_the_levels_above_is_told_as_it_is_now(engine, known):
+    keys = ["servers", "vcpus", "disk_gib"]
+    assert drawn_from_above(known.session, known.furong, keys) == {"servers", "vcpus"}
+    with new_session(engine) as other:
+        assert drawn_from_above(other, known.furong, keys) == {"servers", "vcpus"}
+        other.commit()
+        known.limit(known.furong, {"servers": 5})
+        assert drawn_from_above(other, known.furong, keys) == {"vcpus"}
+        other.commit()
+        known.limit(known.furong, {"servers": None})
+        known.limit(known.root, {"disk_gib": 500})
+        assert drawn_from_above(other, known.furong, keys) == {"servers", "vcpus", "disk_gib"}
+    assert drawn_from_above(known.session, known.root, keys) == set()
+    assert drawn_from_above(known.session, new_id(), keys) == set(), "nobody limits what is not there"
+    with statements_of(engine) as seen:
+        drawn_from_above(known.session, known.furong, keys)
+    assert not [each for each in seen if "quota_balances" in each], "rows that every charge changes are not read"
+
+
+def test_a_limit_that_is_taken_back_is_not_remembered(engine, known):
+    drawn_from_above(known.session, known.furong, ["vcpus"])
+    set_limits(known.session, account_id=known.furong, limits={"vcpus": 7}, replace=False, reason="x", actor="x")
+    assert drawn_from_above(known.session, known.furong, ["vcpus"]) == set(), "a transaction sees its own"
+    known.session.rollback()
+    assert drawn_from_above(known.session, known.furong, ["vcpus"]) == {"vcpus"}
 
 
 def test_values_with_quotes_and_backslashes_are_kept_as_they_are(known):
