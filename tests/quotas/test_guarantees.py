@@ -158,7 +158,7 @@ MOVES = st.lists(
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None, phases=[Phase.generate]
+    max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None, phases=[Phase.generate]
 )
 @given(moves=MOVES)
 def test_any_sequence_keeps_every_promise(session, moves):  # noqa: PLR0915 - the model beside what it models
