@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,7 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.ids import new_id
 from quotas import quick_postgresql, quick_sqlite
 from quotas.accounts import ACCOUNTS
-from quotas.admission import Level, charged
+from quotas.admission import EMPTY, Level, charged
 from quotas.books import read_own_level
 from quotas.parts import Part
 
@@ -39,7 +39,7 @@ class Chain:
     root_id: UUID
     generation: int
     levels: Sequence[Level]
-    charges: dict[Any, "Charges | None"] = field(default_factory=dict)
+    charges: dict[Any, "Charges"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,8 @@ class Charges:
     accounts: str
     keys: str
     """The same, spelled as elements of PostgreSQL's arrays."""
+    unopened: tuple[tuple[str, str], ...]
+    """Those of them that had no row when they were read: plain keys, which the first charge opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,10 @@ class Wanted:
                 summed[balance] = summed.get(balance, 0) + part.amounts[resource]
         return summed
 
+    def unopened(self) -> list[tuple[str, str]]:
+        """Return the balances that may have no row yet, each once. A plain key's spelling is its resource."""
+        return list(dict.fromkeys(balance for _, charges in self.parts for balance in charges.unopened))
+
 
 def admit(
     session: Session,
@@ -102,9 +108,6 @@ def admit(
     charged_parts = []
     for part in parts:
         charges = _charges(chain, part)
-        if charges is None:
-            remembered.forget(*_lacking(chain.levels, part))  # the exact way opens what is missing
-            return False
         if charges.is_guaranteed or (until is not None and charges.is_borrowed):
             return False
         charged_parts.append((part, charges))
@@ -120,10 +123,13 @@ def admit(
         parts=charged_parts,
     )
     write = quick_sqlite.admit if connection.dialect.name == "sqlite" else quick_postgresql.admit
-    if write(session, wanted):
-        return True
-    remembered.forget(account_id)
-    return False
+    if not write(session, wanted):
+        remembered.forget(account_id)
+        return False
+    for part, charges in charged_parts:
+        if charges.unopened:  # if this is rolled back, the next charge finds too few rows and is read afresh
+            chain.charges[_shape(part)] = replace(charges, unopened=())
+    return True
 
 
 def note_answer(session: Session, account_id: UUID, *, is_granted: bool) -> None:
@@ -174,9 +180,13 @@ def _learn(session: Session, remembered: "_Remembered", account_id: UUID) -> Cha
     return chain
 
 
-def _charges(chain: Chain, part: Part) -> Charges | None:
-    """Return what a part is charged to; None where a balance has no row yet."""
-    shape = (tuple(part.amounts), tuple(part.dims.items()), part.top)
+def _shape(part: Part) -> Any:
+    return tuple(part.amounts), tuple(part.dims.items()), part.top
+
+
+def _charges(chain: Chain, part: Part) -> Charges:
+    """Return what a part is charged to."""
+    shape = _shape(part)
     if shape not in chain.charges:
         if len(chain.charges) >= _MOST_SHAPES:
             chain.charges.clear()
@@ -184,28 +194,17 @@ def _charges(chain: Chain, part: Part) -> Charges | None:
     return chain.charges[shape]
 
 
-def _lacking(levels: Sequence[Level], part: Part) -> list[UUID]:
-    """Return the topmost account that has no row yet for what is charged to it, and those below."""
-    missing = {
-        account_id
-        for account_id, key, _ in charged(levels, part.amounts, part.dims, part.top)
-        if not any(key in level.balances for level in levels if level.account_id == account_id)
-    }
-    path = [level.account_id for level in levels]
-    return path[min(map(path.index, missing)) :]
-
-
-def _found(levels: Sequence[Level], part: Part) -> Charges | None:
+def _found(levels: Sequence[Level], part: Part) -> Charges:
     known = {level.account_id: level.balances for level in levels}
-    balances, resources, is_borrowed, is_guaranteed = [], [], False, False
+    balances, resources, unopened, is_borrowed, is_guaranteed = [], [], [], False, False
     for account_id, key, _ in charged(levels, part.amounts, part.dims, part.top):
-        balance = known[account_id].get(key)
-        if balance is None:
-            return None
+        balance = known[account_id].get(key, EMPTY)
         is_guaranteed = is_guaranteed or balance.guaranteed > 0
         is_borrowed = is_borrowed or balance.borrowed > 0
         balances.append((account_id.hex, str(key)))
         resources.append(key.resource)
+        if key not in known[account_id]:
+            unopened.append(balances[-1])
     return Charges(
         tuple(balances),
         tuple(resources),
@@ -213,6 +212,7 @@ def _found(levels: Sequence[Level], part: Part) -> Charges | None:
         is_guaranteed,
         accounts=",".join(account for account, _ in balances),
         keys=",".join(quick_postgresql.quoted(key) for _, key in balances),
+        unopened=tuple(unopened),
     )
 
 
@@ -224,10 +224,9 @@ class _Remembered:
         self._lock = threading.Lock()
         self.refused: set[UUID] = set()
 
-    def forget(self, *account_ids: UUID) -> None:
+    def forget(self, account_id: UUID) -> None:
         with self._lock:
-            for account_id in account_ids:
-                self._chains.pop(account_id, None)
+            self._chains.pop(account_id, None)
 
     def get(self, account_id: UUID) -> Chain | None:
         with self._lock:

@@ -46,6 +46,12 @@ FROM unnest(%(line_accounts)s::uuid[], %(line_keys)s::text[], %(line_parts)s::uu
 """  # noqa: S608 - names of columns
 # Refusing is a division by zero: the rest of the pipeline is skipped then, and the savepoint undoes what was written.
 _LOCK = "SELECT 1 / (generation = %(generation)s)::int FROM quota_accounts WHERE id = %(root)s FOR NO KEY UPDATE"
+_OPEN = """
+INSERT INTO quota_balances (account_id, key, resource, used, reserved, overhang, guaranteed, set_aside, borrowed)
+SELECT w.account_id, w.key, w.key, 0, 0, 0, 0, 0, 0
+FROM unnest(%(accounts)s::uuid[], %(keys)s::text[]) AS w (account_id, key)
+ON CONFLICT DO NOTHING
+"""
 _CHARGE = """
 WITH charged AS (
   UPDATE quota_balances b SET reserved = b.reserved + w.amount
@@ -82,6 +88,8 @@ def admit(session: Session, wanted: "Wanted") -> bool:
                 raw.execute("SAVEPOINT quick", prepare=True)
                 raw.execute(_WRITE, _written(wanted), prepare=True)
                 raw.execute(_LOCK, {"root": wanted.root_id, "generation": wanted.generation}, prepare=True)
+                if unopened := wanted.unopened():
+                    raw.execute(_OPEN, _opened(unopened), prepare=True)
                 charged = _charged(wanted)
                 if is_ours:
                     raw.execute(_CHARGE, {**charged, "commit": "off"}, prepare=True)
@@ -155,6 +163,11 @@ def _charged(wanted: "Wanted") -> dict[str, Any]:
         "amounts": _array(map(str, deltas.values())),
         "count": len(deltas),
     }
+
+
+def _opened(balances: Iterable[tuple[str, str]]) -> dict[str, str]:
+    accounts, keys = zip(*balances, strict=True)
+    return {"accounts": _array(accounts), "keys": _array(map(quoted, keys))}
 
 
 def _claimed(reservation_id: UUID) -> int:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _GENERATION = "SELECT generation FROM quota_accounts WHERE id = ?"
 _HELD = "SELECT 1 FROM quota_reservations WHERE id = ?"
+_OPEN = """INSERT OR IGNORE INTO quota_balances
+(account_id, key, resource, used, reserved, overhang, guaranteed, set_aside, borrowed)
+VALUES (?1, ?2, ?2, 0, 0, 0, 0, 0, 0)"""
 _CHARGE = """UPDATE quota_balances SET reserved = reserved + ?1 WHERE account_id = ?2 AND key = ?3
 AND (limit_amount IS NULL OR used + reserved + set_aside + ?1 <= limit_amount)"""
 _HOLD = """INSERT INTO quota_reservations (id, account_id, kind, state, reason, fingerprint, created_at)
@@ -50,6 +53,7 @@ def _admit(raw: sqlite3.Connection, wanted: "Wanted") -> bool:
     if cursor.execute(_HELD, (held,)).fetchone():
         return False
     cursor.execute("SAVEPOINT quick")
+    cursor.executemany(_OPEN, wanted.unopened())
     deltas = wanted.deltas()
     cursor.executemany(_CHARGE, [(amount, *balance) for balance, amount in deltas.items()])
     if cursor.rowcount != len(deltas):

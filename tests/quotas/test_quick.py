@@ -85,13 +85,38 @@ def test_a_known_chain_is_charged_in_one_go_and_the_books_balance(engine, known)
 
 
 def test_what_is_known_of_the_levels_above_serves_the_next_project_too(engine, known):
-    ask(known.session, known.portal)  # opens what is missing there
     with statements_of(engine) as seen:
         ask(known.session, known.portal)
-    assert len([each for each in seen if "quota_balances" in each]) == 1, "its own level is all that is read"
+    assert len(seen) == 1, "its own level is all that is read"
+    assert "quota_balances" in seen[0]
     with statements_of(engine) as seen:
         ask(known.session, known.portal)
     assert seen == []
+    assert held(known, known.portal) == 2
+    assert proved(known)
+
+
+def test_a_first_charge_opens_its_rows_in_the_same_go_whoever_opened_some_of_them_meanwhile(engine, known):
+    drawn_from_above(known.session, known.portal, ["vcpus"])  # now the project is known, without a row
+    known.session.commit()
+    other = sa.create_engine(engine.url)
+    with new_session(other) as session:
+        ask(session, known.portal)  # somebody who remembers for themselves
+    other.dispose()
+    with statements_of(engine) as seen:
+        ask(known.session, known.portal, server(2, gpus=1))
+    assert seen == []
+    assert held(known, known.portal) == 3
+    assert held(known, known.root, "gpus") == 1
+    assert proved(known)
+
+
+def test_rows_that_were_opened_and_rolled_back_are_opened_again(known):
+    reserve(known.session, reservation_id=new_id(), account_id=known.portal, parts=[server(2)])
+    known.session.rollback()
+    for _ in range(2):
+        ask(known.session, known.portal, server(2))
+    assert held(known, known.portal) == 4
     assert proved(known)
 
 
