@@ -1,6 +1,6 @@
 """The quota ledger: accounts, limits, reservations, entries, prover. Knows no clouds, no users, no projects.
 
-Every function takes a session, runs in the caller's transaction and never commits.
+Every function takes a session, runs in the caller's transaction and never commits (but `reserve_along`, if it is told to).
 """
 
 from quotas.accounts import (
@@ -32,6 +32,7 @@ from quotas.moves import Merge, close_account, lock_accounts, merge_accounts, mo
 from quotas.outlasting import LoanEndsFirst, Outlived, outliving, require_outlasting
 from quotas.parts import MAX_AMOUNT, MAX_PARTS, Part
 from quotas.prover import Mismatch, Verification, verify
+from quotas.quick import Along, reserve_along
 from quotas.refusals import (
     Binding,
     GuaranteeRefused,
@@ -59,6 +60,7 @@ __all__ = [
     "AccountChange",
     "AccountUsage",
     "Allotment",
+    "Along",
     "Binding",
     "Consequence",
     "Finding",
@@ -136,6 +138,7 @@ __all__ = [
     "require_allotment",
     "require_outlasting",
     "reserve",
+    "reserve_along",
     "resize",
     "return_loan",
     "set_guarantees",

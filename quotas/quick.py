@@ -24,7 +24,7 @@ from quotas import quick_postgresql, quick_sqlite
 from quotas.accounts import ACCOUNTS
 from quotas.admission import EMPTY, Level, charged
 from quotas.books import read_own_level
-from quotas.parts import Part
+from quotas.parts import Part, checked, fingerprint
 
 _MOST_REMEMBERED = 4096
 """Accounts whose chain one process remembers for one database."""
@@ -60,6 +60,20 @@ class Charges:
     """Those of them that had no row when they were read: plain keys, which the first charge opens."""
 
 
+@dataclass(slots=True)
+class Along:
+    """What a caller writes with a charge in one round trip: both or neither.
+
+    Driver-level statements, each with its parameters; one that fails, with a division by zero for instance, undoes all.
+    """
+
+    statements: Sequence[tuple[str, Sequence[Any]]]
+    commits: bool
+    """The transaction ends with them: nobody waits for the tree until an answer has been told. For a session of one's own."""
+    row: Any = None
+    """What the last of them returned."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """All of one reservation, as the statements take it."""
@@ -73,6 +87,7 @@ class Wanted:
     movement_id: UUID
     at: datetime
     parts: Sequence[tuple[Part, Charges]]
+    along: Along | None = None
 
     def deltas(self) -> dict[tuple[str, str], int]:
         """Return by how much each balance grows."""
@@ -96,6 +111,7 @@ def admit(
     reason: str,
     fingerprint: str,
     until: datetime | None,
+    along: Along | None = None,
 ) -> bool:
     """Hold quota for checked parts if that is known to be right; False: nothing was written, ask the exact way."""
     connection = session.connection()
@@ -121,6 +137,7 @@ def admit(
         movement_id=new_id(),
         at=clock.now(),
         parts=charged_parts,
+        along=along,
     )
     write = quick_sqlite.admit if connection.dialect.name == "sqlite" else quick_postgresql.admit
     if not write(session, wanted):
@@ -130,6 +147,37 @@ def admit(
         if charges.unopened:  # if this is rolled back, the next charge finds too few rows and is read afresh
             chain.charges[_shape(part)] = replace(charges, unopened=())
     return True
+
+
+def reserve_along(
+    session: Session,
+    *,
+    reservation_id: UUID,
+    account_id: UUID,
+    parts: Sequence[Part],
+    along: Along,
+    until: datetime | None = None,
+) -> bool:
+    """Hold quota as `reserve` does and run a caller's statements, all in one round trip under the tree's lock (PostgreSQL).
+
+    False: nothing was written, and what stands against it is for `reserve` to find out.
+
+    Raises:
+        InvalidInput: impossible amounts or dimensions.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return False
+    wanted = checked(parts)
+    return admit(
+        session,
+        reservation_id=reservation_id,
+        account_id=account_id,
+        parts=wanted,
+        reason="",
+        fingerprint=fingerprint(account_id, wanted),
+        until=until,
+        along=along,
+    )
 
 
 def note_answer(session: Session, account_id: UUID, *, is_granted: bool) -> None:

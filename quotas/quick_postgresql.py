@@ -82,6 +82,7 @@ def admit(session: Session, wanted: "Wanted") -> bool:
     if raw.autocommit:
         return False
     is_ours = isinstance(session.bind, sa.Engine)  # otherwise somebody else commits, and nobody would wait for the disk
+    along, told = wanted.along, None
     with _told(connection):
         try:
             with raw.pipeline():
@@ -95,10 +96,16 @@ def admit(session: Session, wanted: "Wanted") -> bool:
                     raw.execute(_CHARGE, {**charged, "commit": "off"}, prepare=True)
                 else:
                     raw.execute(_CHARGE_AND_WAIT, charged, prepare=True)
+                for statement, parameters in along.statements if along else ():
+                    told = raw.execute(statement, parameters, prepare=True)
+                if along and along.commits and is_ours:
+                    raw.execute("COMMIT", prepare=False)
         except (driver.DataError, driver.IntegrityError):
             raw.execute("ROLLBACK TO quick", prepare=False)
             raw.execute("RELEASE quick", prepare=False)
             return False
+        if along and told is not None:
+            along.row = told.fetchone()
     if is_ours:
         session.info[_UNFLUSHED] = (session.get_transaction(), connection)
     return True

@@ -21,7 +21,7 @@ from cloudmgr.domain.masking import mask_phone
 from cloudmgr.domain.messages import Translator
 from cloudmgr.domain.phases import RequestPhase
 from cloudmgr.http import streams
-from cloudmgr.http.context import language_of
+from cloudmgr.http.context import context_of, language_of
 from cloudmgr.http.deps import ActorDep, PageDep, SessionDep, encode_cursor
 from cloudmgr.http.routes import api_router, rule
 from cloudmgr.i18n import translator
@@ -157,7 +157,8 @@ def create_request(
     elif after is not None:
         request = requests.save_waiting(session, actor, body, after)
     else:
-        return _told(requests.submit_and_read(session, actor, body), actor, http, status.HTTP_201_CREATED)
+        view = requests.submit_and_read(session, actor, body, is_last=context_of(http).claim is None)
+        return _told(view, actor, http, status.HTTP_201_CREATED)
     return _answer(session, actor, request, http, status.HTTP_201_CREATED)
 
 

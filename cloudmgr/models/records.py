@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from cloudmgr.domain.events import Event, Outcome
 from cloudmgr.domain.ids import new_id
-from cloudmgr.models.base import Row, factory, json_field, made_at, one_of
+from cloudmgr.models.base import Row, Table, factory, json_field, made_at, one_of
 
 
-class AuditEvent(SQLModel, table=True):
+class AuditEvent(Table, table=True):
     """Who did what, on what, with which outcome, when and from where. Append-only; `seq` orders, whatever the clock says."""
 
     __tablename__ = "audit_events"
@@ -69,7 +69,7 @@ class Export(Row, table=True):
     finished_at: datetime | None = None
 
 
-class Worker(SQLModel, table=True):
+class Worker(Table, table=True):
     """A worker process that was alive at `last_seen_at`."""
 
     __tablename__ = "workers"
@@ -82,7 +82,7 @@ class Worker(SQLModel, table=True):
     is_draining: bool = False
 
 
-class Fact(SQLModel, table=True):
+class Fact(Table, table=True):
     """A fact about this installation: seed done, paused after restore, instance id."""
 
     __tablename__ = "facts"

@@ -3,9 +3,9 @@
 import uuid
 
 import sqlalchemy as sa
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from cloudmgr.models.base import Row
+from cloudmgr.models.base import Row, Table
 
 
 class RequestComment(Row, table=True):
@@ -19,7 +19,7 @@ class RequestComment(Row, table=True):
     is_internal: bool = False
 
 
-class AttachmentContent(SQLModel, table=True):
+class AttachmentContent(Table, table=True):
     """The bytes of attachments, each once, by SHA-256. In the database: every process can serve them, one backup has all,
     and they come and go with the transaction.
     """

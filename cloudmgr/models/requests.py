@@ -5,10 +5,10 @@ from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from cloudmgr.domain.phases import Environment, RequestKind, RequestPhase
-from cloudmgr.models.base import Row, json_field, made_at, one_of
+from cloudmgr.models.base import Row, Table, json_field, made_at, one_of
 
 
 class ResourceRequest(Row, table=True):
@@ -64,7 +64,7 @@ class ResourceRequest(Row, table=True):
     updated_at: datetime = made_at()
 
 
-class RequestEvent(SQLModel, table=True):
+class RequestEvent(Table, table=True):
     """Progress of a request, for people: a translatable message, or one task of a playbook. `id` orders the stream."""
 
     __tablename__ = "request_events"
@@ -84,7 +84,7 @@ class RequestEvent(SQLModel, table=True):
     """The same thing told twice is one row."""
 
 
-class NumberSequence(SQLModel, table=True):
+class NumberSequence(Table, table=True):
     """The last number given out for a prefix on a day; taken by a conditional update."""
 
     __tablename__ = "number_sequences"

@@ -5,13 +5,13 @@ from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from cloudmgr.domain.architectures import Architecture, CpuFamily
 from cloudmgr.domain.findings import ResourceType, ServerSource
 from cloudmgr.domain.phases import Environment, PurposeKind, ServerPhase, Spread
 from cloudmgr.domain.server_changes import FrozenBy
-from cloudmgr.models.base import Row, json_field, made_at, one_of
+from cloudmgr.models.base import Row, Table, json_field, made_at, one_of
 
 
 class Server(Row, table=True):
@@ -121,7 +121,7 @@ class Server(Row, table=True):
     updated_at: datetime = made_at()
 
 
-class ServerVersion(SQLModel, table=True):
+class ServerVersion(Table, table=True):
     """One row for each change of what the inventory shows of a server. Append-only."""
 
     __tablename__ = "server_versions"
@@ -172,7 +172,7 @@ class PlaybookRunServer(Row, table=True):
     reason: dict[str, Any] | None = json_field()
 
 
-class PlaybookEvent(SQLModel, table=True):
+class PlaybookEvent(Table, table=True):
     """One task of a run on one server, scrubbed of secrets."""
 
     __tablename__ = "playbook_events"

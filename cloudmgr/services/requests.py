@@ -2,12 +2,10 @@
 
 import uuid
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, SQLModel
+from sqlmodel import Session
 
 from cloudmgr.adapters import queue
 from cloudmgr.domain import clock
@@ -19,7 +17,6 @@ from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import (
     EDITABLE_REQUESTS,
     HOLDING_REQUESTS,
-    NUMBER_PREFIXES,
     RequestKind,
     RequestPhase,
     require_request_move,
@@ -32,13 +29,13 @@ from cloudmgr.models import (
     ResourceRequest,
     User,
 )
-from cloudmgr.services import approval_stages, audit, plans, request_notices, resolution, waiting_requests
+from cloudmgr.services import approval_stages, audit, plans, request_notices, resolution, submissions, waiting_requests
 from cloudmgr.services.request_inputs import Command, DraftRequest, body_adapter
 from cloudmgr.services.request_kinds import kind_of
 from cloudmgr.services.request_kinds.base import project_of
 from cloudmgr.services.request_view import RequestView
 from cloudmgr.services.resolution import Concerned
-from cloudmgr.store import change_freezes, emergencies, inserts, projects, requests
+from cloudmgr.store import change_freezes, emergencies, projects, requests
 
 plan = plans.plan
 
@@ -117,7 +114,7 @@ def submit_new(session: Session, actor: Actor, command: Command) -> ResourceRequ
     """
     resolved = kind_of(command.kind).resolve(session, actor, command)
     request = _new(actor, command, resolved)
-    _submit(session, actor, request, command, resolved)
+    submissions.submit(session, actor, request, command, resolved)
     return request
 
 
@@ -131,8 +128,10 @@ def _new(actor: Actor, command: Command, resolved: Concerned) -> ResourceRequest
     )
 
 
-def submit_and_read(session: Session, actor: Actor, command: Command) -> RequestView:
+def submit_and_read(session: Session, actor: Actor, command: Command, *, is_last: bool = False) -> RequestView:
     """Submit as `submit_new` does and return what `get_request` would: what was just written is not read again.
+
+    `is_last`: the caller writes nothing more in this transaction, which may end with the submission's last statement.
 
     Raises:
         As `submit_new`.
@@ -140,7 +139,7 @@ def submit_and_read(session: Session, actor: Actor, command: Command) -> Request
     kind = kind_of(command.kind)
     resolved = kind.resolve(session, actor, command)
     request = _new(actor, command, resolved)
-    written = _submit(session, actor, request, command, resolved)
+    written = submissions.submit(session, actor, request, command, resolved, is_last=is_last)
     told = kind.new(session, request, resolved, written) if not request.is_emergency else None
     if told is None:
         return get_request(session, actor, request.id)
@@ -203,7 +202,7 @@ def submit(session: Session, actor: Actor, request_id: uuid.UUID) -> ResourceReq
             {**found, "loc": found["loc"][1:]} for found in error.errors(include_url=False, include_input=False)
         ]
         raise refusal from error
-    _submit(session, actor, request, command, kind_of(command.kind).resolve(session, actor, command))
+    submissions.submit(session, actor, request, command, kind_of(command.kind).resolve(session, actor, command))
     return request
 
 
@@ -278,103 +277,6 @@ def give_up(session: Session, request: ResourceRequest, phase: RequestPhase) -> 
         request.finished_at = clock.now()
     requests.add(session, request)
     kind_of(request.kind).ended(session, request, phase)
-
-
-def _submit(
-    session: Session, actor: Actor, request: ResourceRequest, command: Command, resolved: Concerned
-) -> list[SQLModel]:
-    """Submit: what can be known before the ledger's lock is worked out first; behind it nothing but writing is left.
-
-    Returns the rows written, where the kind writes them together.
-    """
-    kind = kind_of(request.kind)
-    request.purpose = command.purpose
-    request.submission += 1
-    request.revision = 0
-    request.submitted_at = request.updated_at = clock.now()
-    request.body = command.model_dump(mode="json", exclude_unset=True)
-    request.refusal = None
-    request.after_id = None
-    request.is_emergency = getattr(command, "emergency", False)
-    kind.prepare(session, request, command, resolved)
-    drafted = _stages(session, request, command, resolved) if kind.writes_together else None
-    try:
-        with _writing(session, together=kind.writes_together) as written:
-            rule = _write(session, actor, request, command, resolved, drafted)
-    except IntegrityError as error:
-        refusal = kind.refused(error, resolved)
-        if refusal is None:
-            raise
-        raise refusal from error
-    if rule is not None:
-        _approve_by_rule(session, actor, request, resolved.organization, rule)
-    kind.submitted(session, actor, request, command, resolved)
-    return written
-
-
-def _writing(session: Session, *, together: bool) -> AbstractContextManager[list[SQLModel]]:
-    return inserts.together(session) if together else nullcontext([])
-
-
-def _stages(session: Session, request: ResourceRequest, command: Command, resolved: Concerned) -> approval_stages.Draft:
-    facts = kind_of(request.kind).facts(session, request, command, resolved)
-    return approval_stages.draft(session, request, resolved.organization, facts)
-
-
-def _write(
-    session: Session,
-    actor: Actor,
-    request: ResourceRequest,
-    command: Command,
-    resolved: Concerned,
-    drafted: approval_stages.Draft | None,
-) -> Message | None:
-    """Hold the quota, take the number, write everything; returns the rule that grants it without stages, if one does."""
-    kind = kind_of(request.kind)
-    kind.hold(session, request, command, resolved)
-    if request.number is None:
-        day = clock.today().strftime("%Y%m%d")
-        prefix = NUMBER_PREFIXES["emergency" if request.is_emergency else request.kind]
-        if request.project_id is None:
-            number = requests.next_number(session, prefix, day)
-        else:  # a move may have come between the reading and the ledger's lock: the request goes along
-            number, owner_id = requests.next_number_and_owner(session, prefix, day, request.project_id)
-            request.organization_id = owner_id
-        request.number = f"{prefix}{day}-{number:04d}"
-    request.phase = RequestPhase.IN_REVIEW.value
-    requests.add(session, request)
-    count = kind.write(session, request, resolved)
-    rule = kind.by_rule(session, request, resolved)
-    if rule is None:
-        approval_stages.lay_out(session, request, drafted or _stages(session, request, command, resolved))
-    _audit(session, actor, Event.REQUEST_SUBMIT, request, resolved.organization, **{kind.counted: count})
-    requests.tell(
-        session,
-        request.id,
-        kind="phase",
-        message=Message(kind.told, {"person": actor.display_name, "number": request.number}),
-        dedupe=f"submitted:{request.submission}",
-    )
-    return rule
-
-
-def _approve_by_rule(
-    session: Session, actor: Actor, request: ResourceRequest, organization: Organization, rule: Message
-) -> None:
-    """Approve what a rule of the policy grants without anybody's decision, and have it worked off."""
-    request.phase = RequestPhase.APPROVED.value
-    request.decided_at = clock.now()
-    request.attempt += 1
-    requests.add(session, request)
-    requests.tell(session, request.id, kind="phase", message=rule, dedupe=f"by_rule:{request.submission}")
-    kind_of(request.kind).approved(session, actor, request, organization)
-    queue.enqueue(
-        session,
-        "fulfil_request",
-        queue.workflow_id("fulfil_request", request.id, request.attempt),
-        str(request.id),
-        request.attempt,
-    )
 
 
 def list_requests(

@@ -84,6 +84,11 @@ def next_number_and_owner(session: Session, prefix: str, day: str, project_id: u
     return int(number), owner_id
 
 
+def still_owned(project_id: uuid.UUID, owner_id: uuid.UUID) -> tuple[str, Sequence[Any]]:
+    """Return a statement, with its parameters, that fails unless the project is this organization's (PostgreSQL)."""
+    return "SELECT 1 / (organization_id = %s)::int FROM projects WHERE id = %s", (owner_id, project_id)
+
+
 def tell(
     session: Session,
     request_id: uuid.UUID,

@@ -106,6 +106,21 @@ class Kind(ABC, Generic[C, R]):
             QuotaExceeded: nothing is held then.
         """
 
+    def hold_along(
+        self,
+        session: Session,  # noqa: ARG002 - the default
+        request: ResourceRequest,  # noqa: ARG002
+        command: C,  # noqa: ARG002
+        resolved: R,  # noqa: ARG002
+        along: quotas.Along,  # noqa: ARG002
+    ) -> bool:
+        """Hold the quota and write what goes along with it, in one round trip; False: neither, ask `hold`."""
+        return False
+
+    def stands_alone(self, resolved: R) -> bool:  # noqa: ARG002 - the default
+        """Whether `write` only makes rows that nothing else must be written after."""
+        return False
+
     @abstractmethod
     def write(self, session: Session, request: ResourceRequest, resolved: R) -> int:
         """Write the rows the request is about, and return how many things it asks for."""

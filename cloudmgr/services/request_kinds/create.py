@@ -104,6 +104,26 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
             until=leases.ends_at(command.lease_end),
         )
 
+    def hold_along(
+        self,
+        session: Session,
+        request: ResourceRequest,
+        command: CreateRequest,
+        resolved: ResolvedCreate,
+        along: quotas.Along,
+    ) -> bool:
+        return quotas.reserve_along(
+            session,
+            reservation_id=reservation_id(request),
+            account_id=resolved.project.account_id,
+            parts=[server.part(command.env.value) for server in resolved.servers],
+            until=leases.ends_at(command.lease_end),
+            along=along,
+        )
+
+    def stands_alone(self, resolved: ResolvedCreate) -> bool:
+        return not any(planned.wanted_addresses or planned.ports for planned in resolved.servers)
+
     def write(self, session: Session, request: ResourceRequest, resolved: ResolvedCreate) -> int:
         rows = [_row(request, resolved.project, planned) for planned in resolved.servers]
         requests.add(session, *rows)
