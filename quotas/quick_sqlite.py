@@ -1,6 +1,7 @@
 """Admission on SQLite with few calls: driver-level statements under the write lock. Decides in favour only."""
 
 import sqlite3
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -44,7 +45,7 @@ def admit(session: Session, wanted: "Wanted") -> bool:
 
 def _admit(raw: sqlite3.Connection, wanted: "Wanted") -> bool:
     held, account, movement = wanted.reservation_id.hex, wanted.account_id.hex, wanted.movement_id.hex
-    at = wanted.at.strftime("%Y-%m-%d %H:%M:%S.%f")
+    at = wanted.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
     cursor = raw.cursor()
     if not raw.in_transaction:
         cursor.execute("BEGIN IMMEDIATE")
