@@ -22,7 +22,7 @@ from cloudmgr.domain.findings import (
     SyncOutcome,
 )
 from cloudmgr.domain.freshness import Freshness
-from cloudmgr.domain.labels import FINDING_FIELDS, REQUEST_PHASES, ROLES, SERVER_PHASES
+from cloudmgr.domain.labels import FINDING_FIELDS, REQUEST_KINDS, REQUEST_PHASES, ROLES, SERVER_PHASES
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.notices import NOTICE_EVENTS
 from cloudmgr.domain.openings import OpeningState, PublicIpPhase
@@ -63,20 +63,7 @@ _RETIRE_PHASE: Mapping[str, str] = {
 VOCABULARIES: Mapping[str, Mapping[str, str]] = {
     "request_phase": REQUEST_PHASES,
     "retire_phase": _RETIRE_PHASE,
-    "request_kind": {
-        RequestKind.CREATE: N_("New servers"),
-        RequestKind.RETIRE: N_("Retire servers"),
-        RequestKind.RESIZE: N_("Change sizes"),
-        RequestKind.RENEW: N_("Renew leases"),
-        RequestKind.FREEZE: N_("Freeze servers"),
-        RequestKind.UNFREEZE: N_("Unfreeze servers"),
-        RequestKind.IMPORT: N_("Take servers over"),
-        RequestKind.VOLUME: N_("Volumes"),
-        RequestKind.SNAPSHOT: N_("Snapshots"),
-        RequestKind.PORTS: N_("Open ports"),
-        RequestKind.PUBLIC_IP: N_("Public addresses"),
-        RequestKind.QUOTA_CHANGE: N_("Quota change"),
-    },
+    "request_kind": REQUEST_KINDS,
     "notice_event": NOTICE_EVENTS,
     "notice_channel": CHANNELS,
     "delivery_channel": DELIVERY_CHANNELS,

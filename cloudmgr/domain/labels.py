@@ -4,7 +4,22 @@ from collections.abc import Mapping
 
 from cloudmgr.domain.access import Role
 from cloudmgr.domain.messages import N_, Message
-from cloudmgr.domain.phases import RequestPhase, ServerPhase
+from cloudmgr.domain.phases import RequestKind, RequestPhase, ServerPhase
+
+REQUEST_KINDS: Mapping[str, str] = {
+    RequestKind.CREATE: N_("New servers"),
+    RequestKind.RETIRE: N_("Retire servers"),
+    RequestKind.RESIZE: N_("Change sizes"),
+    RequestKind.RENEW: N_("Renew leases"),
+    RequestKind.FREEZE: N_("Freeze servers"),
+    RequestKind.UNFREEZE: N_("Unfreeze servers"),
+    RequestKind.IMPORT: N_("Take servers over"),
+    RequestKind.VOLUME: N_("Volumes"),
+    RequestKind.SNAPSHOT: N_("Snapshots"),
+    RequestKind.PORTS: N_("Open ports"),
+    RequestKind.PUBLIC_IP: N_("Public addresses"),
+    RequestKind.QUOTA_CHANGE: N_("Quota change"),
+}
 
 REQUEST_PHASES: Mapping[str, str] = {
     RequestPhase.DRAFT: N_("Draft"),

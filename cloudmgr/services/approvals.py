@@ -66,7 +66,7 @@ def decide(session: Session, actor: Actor, request_id: uuid.UUID, command: Decid
     if command.decision is Decision.CHANGE:
         raise InvalidInput(N_("Propose a change with its new body: POST /requests/{{id}}/changes."), field="decision")
     if turn.request.is_emergency and command.decision is Decision.RETURN:
-        raise Conflict(N_("What an emergency order asks for is built already: approve it or reject it."))
+        raise Conflict(N_("What an emergency order asks for is being done already: approve it or reject it."))
     return settle(session, actor, turn, command.decision, command.comment)
 
 
@@ -121,7 +121,8 @@ def settle(session: Session, actor: Actor, turn: Turn, decision: Decision, comme
                 _approve(session, actor, request, turn.organization)
     elif request.is_emergency:
         approval_stages.finish(session, stage, decision.value)
-        emergencies.rejected(session, actor, request, turn.organization, comment.strip())
+        undoing = kind_of(request.kind).undoing(session, request)
+        emergencies.rejected(session, actor, request, turn.organization, comment.strip(), undoing)
     else:
         phase = RequestPhase.REJECTED if decision is Decision.REJECT else RequestPhase.RETURNED
         require_request_move(RequestPhase(request.phase), phase)

@@ -1,11 +1,11 @@
-"""Emergency orders (应急): new servers are built at once inside a district's allowance, and approval must follow.
+"""Emergency orders (应急): carried out at once inside a district's allowance, and approval must follow.
 
 An order holds ordinary quota like every request; the allowance only bounds what may run before somebody has approved it. A
-rejection deletes nothing: it proposes a retirement, a draft that the requester submits.
+rejection takes nothing back by itself: it proposes the request that would, a draft that the requester submits.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlmodel import Session
@@ -17,9 +17,10 @@ from cloudmgr.domain.access import Actor, Role
 from cloudmgr.domain.deadlines import EmergencyState
 from cloudmgr.domain.errors import AllowanceExceeded, InvalidInput
 from cloudmgr.domain.events import Event
+from cloudmgr.domain.labels import REQUEST_KINDS, word
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.notices import About, NoticeEvent, RoleAt
-from cloudmgr.domain.phases import RequestKind, RequestPhase
+from cloudmgr.domain.phases import RequestPhase
 from cloudmgr.models import EmergencyOrder, Organization, ResourceRequest
 from cloudmgr.services import audit
 from cloudmgr.services.notices import notify
@@ -74,7 +75,7 @@ def begin(
     )
     message = Message(
         N_(
-            "Emergency order {number} of {organization} is built at once; it must be approved by {by}. Reason: {reason}"
+            "Emergency order {number} of {organization} is carried out at once; it must be approved by {by}. Reason: {reason}"
         ),
         {
             "number": request.number or "",
@@ -125,41 +126,45 @@ def approved(session: Session, actor: Actor, request: ResourceRequest, organizat
 
 
 def rejected(
-    session: Session, actor: Actor, request: ResourceRequest, organization: Organization, comment: str
+    session: Session,
+    actor: Actor,
+    request: ResourceRequest,
+    organization: Organization,
+    comment: str,
+    undoing: Mapping[str, Any] | None,
 ) -> None:
-    """Propose the retirement of what an order built whose approval was refused: a draft of the requester's."""
+    """Note that approval was refused and propose the request of these fields, which takes the order back: a draft of the requester's."""
     order = _close(session, request, EmergencyState.REJECTED)
     request.decided_at = clock.now()
     requests.add(session, request)
     requests.close_stages(session, request.id)
-    servers = emergencies.built(session, request.id)
-    if servers:
+    text = N_("Emergency order {number} is not approved: {comment}. Nothing of it is left to be taken back.")
+    proposed = None
+    if undoing is not None:
         purpose = f"应急申请 {request.number} 未获补批：{comment}"[:2000]
         proposal = ResourceRequest(
-            kind=RequestKind.RETIRE.value,
+            kind=undoing["kind"],
             project_id=request.project_id,
             organization_id=request.organization_id,
             requester_id=request.requester_id,
             purpose=purpose,
             env=request.env,
             body={
-                "kind": RequestKind.RETIRE.value,
+                **undoing,
                 "project": str(request.project_id),
                 "purpose": purpose,
-                "servers": [str(server.id) for server in servers],
             },
         )
         requests.add(session, proposal)
         order.proposal_id = proposal.id
         emergencies.add(session, order)
-    message = Message(
-        N_(
-            "Emergency order {number} is not approved: {comment}. The retirement of {count} servers is proposed as a draft."
-        ),
-        {"number": request.number or "", "comment": comment, "count": len(servers)},
-    )
+        proposed = word(REQUEST_KINDS, proposal.kind)
+        text = N_(
+            "Emergency order {number} is not approved: {comment}. A draft is proposed that takes it back: {kind}."
+        )
+    message = Message(text, {"number": request.number or "", "comment": comment, "kind": proposed or ""})
     requests.tell(session, request.id, kind="warning", message=message, dedupe=f"emergency-closed:{order.id}")
-    _audit(session, actor, Event.EMERGENCY_REJECT, request, organization, servers=len(servers))
+    _audit(session, actor, Event.EMERGENCY_REJECT, request, organization, proposal=str(order.proposal_id or ""))
     notify(
         session,
         NoticeEvent.REQUEST_REJECTED,

@@ -67,7 +67,7 @@ def propose(session: Session, actor: Actor, request_id: uuid.UUID, command: Prop
     turn = approvals.take_turn(session, actor, request_id)
     request = turn.request
     if request.is_emergency:
-        raise Conflict(N_("What an emergency order asks for is built already: approve it or reject it."))
+        raise Conflict(N_("What an emergency order asks for is being done already: approve it or reject it."))
     wanted = _read(command.body)
     if wanted.kind != request.kind or getattr(wanted, "project", None) != request.project_id:
         raise InvalidInput(

@@ -103,7 +103,14 @@ class _StandingRequest(Input):
     servers: Annotated[list[Id], Field(min_length=1, max_length=MAX_COUNT)]
 
 
-class ResizeRequest(_StandingRequest):
+class _UrgentRequest(_StandingRequest):
+    """Those of them that an emergency order may be: what they do can be taken back."""
+
+    emergency: bool = False
+    emergency_reason: Comment = ""
+
+
+class ResizeRequest(_UrgentRequest):
     """变更: another flavor for servers that stand, or a further data disk for each, or both."""
 
     kind: Literal["resize"]
@@ -120,13 +127,13 @@ class RenewRequest(_StandingRequest):
     lease_reason: Comment = ""
 
 
-class FreezeRequest(_StandingRequest):
+class FreezeRequest(_UrgentRequest):
     """冻结: servers that are switched off and kept."""
 
     kind: Literal["freeze"]
 
 
-class UnfreezeRequest(_StandingRequest):
+class UnfreezeRequest(_UrgentRequest):
     """解冻: frozen servers that are to run again."""
 
     kind: Literal["unfreeze"]

@@ -15,7 +15,7 @@ from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import Message
 from cloudmgr.domain.phases import NUMBER_PREFIXES, RequestPhase
 from cloudmgr.models import Organization, ResourceRequest
-from cloudmgr.services import approval_stages, audit
+from cloudmgr.services import approval_stages, audit, emergencies
 from cloudmgr.services.request_inputs import Command
 from cloudmgr.services.request_kinds import kind_of
 from cloudmgr.services.resolution import Concerned
@@ -61,7 +61,12 @@ def submit(
         raise refusal from error
     if rule is not None:
         _approve_by_rule(session, actor, request, resolved.organization, rule)
-    kind.submitted(session, actor, request, command, resolved)
+    if request.is_emergency:
+        parts = kind.parts(command, resolved)
+        emergencies.begin(
+            session, actor, request, resolved.organization, reason=getattr(command, "emergency_reason", ""), parts=parts
+        )
+        kind.approved(session, actor, request, resolved.organization)
     return written
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from cloudmgr.domain.deadlines import EmergencyState
-from cloudmgr.models import EmergencyOrder, Organization, ResourceRequest, Server
+from cloudmgr.models import EmergencyOrder, Organization, ResourceRequest
 
 OrderRow = tuple[EmergencyOrder, ResourceRequest, Organization]
 
@@ -74,13 +74,3 @@ def count_open(session: Session, now: datetime) -> tuple[int, int]:
         sa.select(sa.func.count(), late).where(col(EmergencyOrder.state) == EmergencyState.OPEN.value)
     ).one()
     return int(row[0]), int(row[1] or 0)
-
-
-def built(session: Session, request_id: uuid.UUID) -> list[Server]:
-    """Return the servers of an order that are there or on their way, by name."""
-    query = select(Server).where(Server.request_id == request_id, Server.phase != "retired")
-    return [
-        server
-        for server in session.exec(query.order_by(col(Server.name)))
-        if server.phase != "failed" or server.native_ref is not None
-    ]

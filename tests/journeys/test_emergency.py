@@ -63,6 +63,15 @@ def test_a_freeze_holds_changes_back_lets_emergencies_pass_and_ends_by_itself(of
     retire = office.change("retire", servers=[server])
     office.decide("admin", retire["id"])
     office.rest()
+    other = office.fulfil(office.ask())["servers"][0]["id"]
+    isolate = office.change("freeze", servers=[other], emergency=True, emergency_reason="主机被入侵，立即断开")
+    assert isolate["number"].startswith("YJ")
+    assert office.ended(isolate["id"])["phase"] == "fulfilled", (
+        "an emergency passes the freeze, nobody has approved it yet"
+    )
+    assert office.get("requester", f"/servers/{other}")["phase"] == "suspended"
+    back = office.read(office.decide("admin", isolate["id"], "reject", "误报")["emergency"]["proposal"])
+    assert (back["kind"], back["phase"], back["body"]["servers"]) == ("unfreeze", "draft", [other])
     held = office.read(retire["id"])
     assert (held["phase"], held["held_until"]) == ("approved", "2026-09-23T16:00:00Z")
     office.kill()

@@ -1,20 +1,35 @@
 """Emergency orders: built first inside a district's allowance, approved afterwards or not, and never forgotten. On both databases."""
 
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from pydantic import ValidationError
 from sqlmodel import select
 
 from cloudmgr.domain import clock
 from cloudmgr.domain.clock import SHANGHAI
 from cloudmgr.domain.errors import AllowanceExceeded, Conflict, InvalidInput
-from cloudmgr.models import ApprovalStage, AuditEvent, EmergencyOrder, Happening, ResourceRequest, Server
+from cloudmgr.models import (
+    ApprovalStage,
+    AuditEvent,
+    EmergencyOrder,
+    Flavor,
+    Happening,
+    RequestEvent,
+    ResourceRequest,
+    Server,
+    ServerChange,
+    Volume,
+)
 from cloudmgr.services import approvals, deadlines, policy, requests
-from cloudmgr.services.request_inputs import Decide
+from cloudmgr.services.request_inputs import Decide, body_adapter
+from cloudmgr.services.request_kinds.resize import size_of
+from tests.services.test_server_changes import flavor, ready
 from tests.stocked import Desk
 from tests.world import World
 
@@ -143,6 +158,94 @@ def test_the_proposal_is_a_request_like_any_other(desk: Desk) -> None:
     decide(desk, request, "reject", "不属于应急情形")
     proposal = requests.submit(desk.session, desk.actor("requester"), of(desk, request).proposal_id)
     assert (proposal.phase, proposal.number[:2]) == ("in_review", "ZX")
+
+
+def rejected(desk: Desk, body: Any) -> ResourceRequest:
+    """Submit an order for a change of servers that stand, have it rejected and return what is proposed."""
+    request = requests.submit_new(desk.session, desk.actor("requester"), body)
+    assert (request.number[:2], request.phase) == ("YJ", "approved")
+    assert f"fulfil_request:{request.id}:1" in enqueued(desk)
+    decide(desk, request, "reject", "不属于应急情形")
+    return desk.session.get_one(ResourceRequest, of(desk, request).proposal_id)
+
+
+def urgent(desk: Desk, kind: str, *servers: Server, **body: Any) -> Any:
+    body |= {"emergency": True, "emergency_reason": "抢险", "project": str(desk.world.project.id), "purpose": "抢险"}
+    return body_adapter.validate_python({"kind": kind, "servers": [str(each.id) for each in servers], **body})
+
+
+def test_another_size_is_an_order_that_goes_back_to_the_former(desk: Desk) -> None:
+    first, second = ready(desk, name="a"), ready(desk, name="b")
+    larger, before = flavor(desk, first), desk.session.get_one(Flavor, first.flavor_id).name
+    proposal = rejected(desk, urgent(desk, "resize", first, second, flavor=larger))
+    assert (proposal.kind, proposal.phase, proposal.body["flavor"]) == ("resize", "draft", before)
+    assert sorted(proposal.body["servers"]) == sorted([str(first.id), str(second.id)])
+    for change in desk.session.exec(select(ServerChange)):  # as the workflow leaves them
+        server = desk.session.get_one(Server, change.server_id)
+        change.state, change.before = "done", size_of(server)
+        server.vcpus, server.memory_mib = change.wanted["vcpus"], change.wanted["memory_mib"]
+        server.flavor_id = uuid.UUID(change.wanted["flavor"])
+    sent = requests.submit(desk.session, desk.actor("requester"), proposal.id)
+    assert (sent.phase, sent.number[:2]) == ("in_review", "BG"), "taking it back is no emergency"
+
+
+def test_a_further_disk_is_an_order_that_detaches_it(desk: Desk) -> None:
+    proposal = rejected(desk, urgent(desk, "resize", ready(desk), add_data_disk_gib=50))
+    disk = desk.session.exec(select(Volume)).one()
+    assert proposal.body | {"project": 0, "purpose": 0} == {
+        "kind": "volume",
+        "detach": [str(disk.id)],
+        "project": 0,
+        "purpose": 0,
+    }
+
+
+def test_freezing_and_its_end_take_each_other_back(desk: Desk) -> None:
+    running, frozen = ready(desk, name="a"), ready(desk, name="b")
+    proposal = rejected(desk, urgent(desk, "freeze", running))
+    assert (proposal.kind, proposal.body["servers"]) == ("unfreeze", [str(running.id)])
+    frozen.phase, frozen.frozen_by = "suspended", "request"
+    proposal = rejected(desk, urgent(desk, "unfreeze", frozen))
+    assert (proposal.kind, proposal.body["servers"]) == ("freeze", [str(frozen.id)])
+
+
+def test_what_failed_is_not_taken_back(desk: Desk) -> None:
+    request = requests.submit_new(desk.session, desk.actor("requester"), urgent(desk, "freeze", ready(desk)))
+    desk.session.exec(select(ServerChange)).one().state = "failed"
+    decide(desk, request, "reject", "不属于应急情形")
+    assert of(desk, request).proposal_id is None
+    told = desk.session.exec(select(RequestEvent).where(RequestEvent.request_id == request.id)).all()
+    assert any("Nothing of it is left" in str(each.message) for each in told)
+
+
+def test_the_growth_counts_against_the_allowance_and_the_plan_says_so(desk: Desk) -> None:
+    server = ready(desk)
+    allow(desk, vcpus=server.vcpus - 1)
+    body = urgent(desk, "resize", server, flavor=flavor(desk, server))
+    plan = requests.plan(desk.session, desk.actor("requester"), body)
+    assert [(each["code"], each["key"]) for each in plan.refusals] == [("emergency_allowance_exceeded", "vcpus")]
+    with pytest.raises(AllowanceExceeded):
+        requests.submit_new(desk.session, desk.actor("requester"), body)
+
+
+def test_an_order_that_one_request_could_not_take_back_is_refused(desk: Desk) -> None:
+    first, second = ready(desk, name="a"), ready(desk, name="b")
+    larger = flavor(desk, first)
+    other = desk.session.exec(select(Flavor).where(Flavor.id != first.flavor_id, Flavor.name != larger)).first()
+    for field, servers, more, changed in (
+        ("add_data_disk_gib", [first], {"add_data_disk_gib": 10}, {}),
+        ("servers[1]", [first, second], {}, {"flavor_id": other.id}),
+        ("servers[0]", [second], {}, {"flavor_id": None, "source": "imported"}),
+    ):
+        for name, value in changed.items():
+            setattr(second, name, value)
+        with pytest.raises(InvalidInput) as refused:
+            requests.plan(
+                desk.session, desk.actor("requester"), urgent(desk, "resize", *servers, flavor=larger, **more)
+            )
+        assert refused.value.field == field
+    with pytest.raises(ValidationError):
+        urgent(desk, "renew", first, lease_long_term=True)
 
 
 def test_an_order_nobody_approves_is_flagged_and_escalated_once(desk: Desk) -> None:

@@ -47,7 +47,7 @@ def test_an_overdue_request_says_so_in_words_and_can_be_urged(console: Console) 
 
 
 def test_an_emergency_is_asked_for_in_the_form_and_stands_first(console: Console) -> None:
-    assert "先行开通，事后补批" in console.reader("requester").page("/requests/new").text
+    assert "先行办理，事后补批" in console.reader("requester").page("/requests/new").text
     console.world.submit(name="plain")
     urgent = console.world.submit(name="urgent", emergency=True, emergency_reason="防汛指挥")
     page = console.reader("admin").page("/approvals").text

@@ -49,6 +49,29 @@ def test_the_chosen_servers_are_renewed_with_a_preview_first(
     assert "100" in reader.page(f"/requests/{made.id}").text
 
 
+def test_freezing_can_be_asked_for_as_an_emergency(console: Console, standing: Callable[..., uuid.UUID]) -> None:
+    server_id = standing()
+    _change(console, server_id, ABLE, native_ref="r-1", state="running")
+    reader = console.reader("requester")
+    assert "应急事由" in reader.page(f"/server-changes?kind=freeze&server={server_id}").text
+    assert "应急事由" not in reader.page(f"/server-changes?kind=renew&server={server_id}").text
+    form = {
+        "csrf_token": reader.csrf,
+        "server": str(server_id),
+        "purpose": "隔离",
+        "kind": "freeze",
+        "action": "submit",
+    }
+    refused = reader.client.post("/server-changes", data=form | {"emergency": "1"})
+    assert refused.status_code == 422
+    assert "请说明为什么不能等待审批" in refused.text
+    sent = reader.client.post("/server-changes", data=form | {"emergency": "1", "emergency_reason": "主机被入侵"})
+    assert sent.status_code == 303, sent.text[-500:]
+    page = reader.page(sent.headers["location"]).text
+    assert "应急申请：已先行办理" in page
+    assert "主机被入侵" in page
+
+
 def test_what_is_refused_stands_on_the_form(console: Console, standing: Callable[..., uuid.UUID]) -> None:
     server_id = standing()
     _change(console, server_id, ABLE, native_ref="r-1", state="running")

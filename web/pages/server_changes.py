@@ -42,8 +42,8 @@ _MODELS: Mapping[str, type[BaseModel]] = {
 }
 CORRECTED = frozenset(_MODELS)
 """Kinds that are corrected on this form after they were returned."""
-_TYPED = ("flavor", "add_data_disk_gib", "lease_end", "lease_reason")
-_SHOWN = ("purpose", *_TYPED, "lease_long_term")
+_TYPED = ("flavor", "add_data_disk_gib", "lease_end", "lease_reason", "emergency_reason")
+_SHOWN = ("purpose", *_TYPED, "lease_long_term", "emergency")
 _SUBMIT = rule(Action.REQUEST_MAKE, event=Event.REQUEST_SUBMIT, object_type="request", remembers=False)
 
 
@@ -175,6 +175,8 @@ class _Sheet:
         if typed.get("lease_long_term"):
             given["lease_long_term"] = True
             given.pop("lease_end", None)
+        if typed.get("emergency"):
+            given["emergency"] = True
         return {
             "kind": self.kind,
             "project": str(self.project_id),

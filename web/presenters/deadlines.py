@@ -77,12 +77,12 @@ def standing(words: Words, view: RequestView) -> list[tuple[str, str, str]]:
 
 
 _ORDERS: Mapping[str, tuple[str, str]] = {
-    "open": (N_("Emergency order: built first, to be approved by {by}. Reason: {reason}"), "warn"),
+    "open": (N_("Emergency order: carried out first, to be approved by {by}. Reason: {reason}"), "warn"),
     "late": (N_("Emergency order: it was to be approved by {by} and is not. Reason: {reason}"), "bad"),
-    "approved": (N_("Emergency order: built first, approved afterwards. Reason: {reason}"), "ok"),
+    "approved": (N_("Emergency order: carried out first, approved afterwards. Reason: {reason}"), "ok"),
     "rejected": (
         N_(
-            "Emergency order that was not approved afterwards; the retirement of what it built is proposed. Reason: {reason}"
+            "Emergency order that was not approved afterwards; what takes it back is proposed as a draft. Reason: {reason}"
         ),
         "bad",
     ),

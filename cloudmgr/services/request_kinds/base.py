@@ -129,8 +129,13 @@ class Kind(ABC, Generic[C, R]):
         """Say in words which rule the database itself found broken when a submission was written; None: it is ours."""
         return None
 
-    def submitted(self, session: Session, actor: Actor, request: ResourceRequest, command: C, resolved: R) -> None:
-        """Do what the kind does at once when a request has been submitted and its stages are open."""
+    def parts(self, command: C, resolved: R) -> Sequence[Part]:  # noqa: ARG002 - the default
+        """Return what the request holds of the quota, which is what an emergency order counts; empty for kinds that cost nothing."""
+        return ()
+
+    def undoing(self, session: Session, request: ResourceRequest) -> dict[str, Any] | None:  # noqa: ARG002 - the default
+        """Return the fields, `kind` among them, of the request that takes back what this one did; None: nothing is to be taken back."""
+        return None
 
     def by_rule(self, session: Session, request: ResourceRequest, resolved: R) -> Message | None:  # noqa: ARG002 - the default
         """Say which rule grants the submission without anybody's decision; None: it passes its stages."""

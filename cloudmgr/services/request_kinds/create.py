@@ -53,7 +53,7 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
 
     def plan(self, session: Session, actor: Actor, command: CreateRequest) -> Plan:
         resolved = self.resolve(session, actor, command)
-        parts = [server.part(command.env.value) for server in resolved.servers]
+        parts = self.parts(command, resolved)
         quota = quotas.preview(session, account_id=resolved.project.account_id, parts=parts)
         entries = list(_plan_entries(session, command, resolved))
         return Plan(
@@ -99,7 +99,7 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
             session,
             reservation_id=reservation_id(request),
             account_id=resolved.project.account_id,
-            parts=[server.part(command.env.value) for server in resolved.servers],
+            parts=self.parts(command, resolved),
             reason=request.number or "",
             until=leases.ends_at(command.lease_end),
         )
@@ -116,7 +116,7 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
             session,
             reservation_id=reservation_id(request),
             account_id=resolved.project.account_id,
-            parts=[server.part(command.env.value) for server in resolved.servers],
+            parts=self.parts(command, resolved),
             until=leases.ends_at(command.lease_end),
             along=along,
         )
@@ -157,21 +157,18 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
             network_zones=frozenset(server.network_zone for server in resolved.servers),
         )
 
-    def submitted(
-        self,
-        session: Session,
-        actor: Actor,
-        request: ResourceRequest,
-        command: CreateRequest,
-        resolved: ResolvedCreate,
-    ) -> None:
-        """Begin an emergency order: its approval follows."""
-        if request.is_emergency:
-            parts = [server.part(command.env.value) for server in resolved.servers]
-            emergencies.begin(
-                session, actor, request, resolved.organization, reason=command.emergency_reason, parts=parts
-            )
-            self.approved(session, actor, request, resolved.organization)
+    def parts(self, command: CreateRequest, resolved: ResolvedCreate) -> list[quotas.Part]:
+        return [server.part(command.env.value) for server in resolved.servers]
+
+    def undoing(self, session: Session, request: ResourceRequest) -> dict[str, Any] | None:
+        """Retire what was built or is being built."""
+        built = [
+            server
+            for server in servers.plain_of_request(session, request)
+            if server.phase != ServerPhase.RETIRED
+            and (server.phase != ServerPhase.FAILED or server.native_ref is not None)
+        ]
+        return {"kind": "retire", "servers": [str(server.id) for server in built]} if built else None
 
     def new(
         self, session: Session, request: ResourceRequest, resolved: ResolvedCreate, written: Sequence[SQLModel]

@@ -1,5 +1,7 @@
 """冻结、解冻: servers that are switched off and kept, counted as before, and servers that run again."""
 
+from typing import Any
+
 from sqlmodel import Session
 
 from cloudmgr.domain import clock
@@ -8,13 +10,14 @@ from cloudmgr.domain.errors import Conflict
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import ServerPhase
 from cloudmgr.domain.server_changes import ChangeKind, ChangeState
-from cloudmgr.models import Server, ServerChange
+from cloudmgr.models import ResourceRequest, Server, ServerChange
 from cloudmgr.services.request_inputs import FreezeRequest, UnfreezeRequest
 from cloudmgr.services.request_kinds.server_changes import (
     ResolvedChanges,
     ServerChangesKind,
     backend_that,
     changeable,
+    undoing,
 )
 from cloudmgr.store import server_changes as store
 
@@ -44,6 +47,9 @@ class FreezeKind(ServerChangesKind[FreezeRequest]):
             for server in found
         ]
         return ResolvedChanges(project, organization, changes, warnings=warnings)
+
+    def undoing(self, session: Session, request: ResourceRequest) -> dict[str, Any] | None:
+        return undoing(session, request, kind=UnfreezeKind.name)
 
     def told_of(self, server: Server, change: ServerChange) -> Message:  # noqa: ARG002 - the same of every one
         return Message(N_("{name} is switched off and kept"), {"name": server.name})
@@ -79,6 +85,9 @@ class UnfreezeKind(ServerChangesKind[UnfreezeRequest]):
             if change.wanted["power"] == "stopped"
         ]
         return ResolvedChanges(project, organization, changes, warnings=warnings)
+
+    def undoing(self, session: Session, request: ResourceRequest) -> dict[str, Any] | None:
+        return undoing(session, request, kind=FreezeKind.name)
 
     def told_of(self, server: Server, change: ServerChange) -> Message:
         if change.wanted.get("power") == "stopped":

@@ -3,6 +3,8 @@
 A size is changed of a stopped server: one that runs is switched off and on again, and whoever asks and decides is told so.
 """
 
+import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlmodel import Session
@@ -30,6 +32,7 @@ from cloudmgr.services.request_kinds.server_changes import (
     failure_code,
     open_changes,
     ready,
+    undoing,
 )
 from cloudmgr.store import lookups, placement, requests, servers
 from cloudmgr.store import server_changes as store
@@ -49,6 +52,8 @@ class ResizeKind(ServerChangesKind[ResizeRequest]):
         if command.flavor is None and command.add_data_disk_gib is None:
             raise InvalidInput(N_("Name the new flavor, or the size of the disk to add."), field="flavor")
         project, organization, found = changeable(session, actor, command.project, command.servers)
+        if command.emergency:
+            _require_undoable(command, found)
         changes, parts, warnings = [], [], []
         if command.flavor is not None:
             flavor = _flavor(session, command.flavor)
@@ -100,6 +105,18 @@ class ResizeKind(ServerChangesKind[ResizeRequest]):
         open_changes(session, failed)
         return bool(failed or volumes.deeds(session, request)[0])
 
+    def undoing(self, session: Session, request: ResourceRequest) -> dict[str, Any] | None:
+        """Give the servers the flavor they had, or take the disks from them: those are deleted by a request of their own."""
+        disks = [row for row in volume_store.of_request(session, request.id) if row.phase != VolumePhase.FAILED]
+        if disks:
+            return {"kind": "volume", "detach": [str(row.id) for row in disks]}
+        for change in store.of_request(session, request.id):
+            if change.state != ChangeState.FAILED:
+                before = change.before or size_of(session.get_one(Server, change.server_id))
+                flavor = session.get_one(Flavor, uuid.UUID(before["flavor"]))
+                return undoing(session, request, kind=self.name, flavor=flavor.name)
+        return None
+
     def changes(self, session: Session, request: ResourceRequest) -> list[Message]:
         disks = [
             Message(
@@ -149,6 +166,37 @@ def size_text(size: dict[str, Any]) -> str:
     """Return a size as people write it: 8C32G."""
     memory = size["memory_mib"] / MIB_PER_GIB
     return f"{size['vcpus']}C{memory:g}G"
+
+
+def _require_undoable(command: ResizeRequest, found: Sequence[Server]) -> None:
+    """Refuse, as an emergency order, what one request could not take back if its approval does not follow.
+
+    Raises:
+        InvalidInput: a flavor and a disk at once, or servers of several flavors or of none.
+    """
+    if command.flavor is None:
+        return
+    if command.add_data_disk_gib is not None:
+        raise InvalidInput(
+            N_("In an emergency order ask for a flavor or for a disk: for both, make two orders."),
+            field="add_data_disk_gib",
+        )
+    for index, server in enumerate(found):
+        if server.flavor_id is None:
+            raise InvalidInput(
+                N_("No flavor is on record for {name}, to which an emergency order could be taken back."),
+                field=f"servers[{index}]",
+                name=server.name,
+            )
+        if server.flavor_id != found[0].flavor_id:
+            raise InvalidInput(
+                N_(
+                    "{name} has another flavor than {other}; an emergency order is for servers of one flavor: make one each."
+                ),
+                field=f"servers[{index}]",
+                name=server.name,
+                other=found[0].name,
+            )
 
 
 def _flavor(session: Session, name: str) -> Flavor:

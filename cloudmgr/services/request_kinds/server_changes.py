@@ -14,7 +14,7 @@ from cloudmgr.domain.errors import InvalidInput, Unsupported
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.server_changes import ChangeKind, ChangeState
 from cloudmgr.models import Backend, Organization, Project, ResourceRequest, Server, ServerChange, Volume
-from cloudmgr.services import resolution
+from cloudmgr.services import emergencies, resolution
 from cloudmgr.services.request_inputs import FreezeRequest, RenewRequest, ResizeRequest, UnfreezeRequest
 from cloudmgr.services.request_kinds.base import (
     Kind,
@@ -55,16 +55,21 @@ class ServerChangesKind(Kind[Standing, ResolvedChanges]):
 
     def plan(self, session: Session, actor: Actor, command: Standing) -> Plan:
         resolved = self.resolve(session, actor, command)
-        quota = None
-        if resolved.parts:
-            quota = quotas.preview(session, account_id=resolved.project.account_id, parts=resolved.parts)
+        parts = self.parts(command, resolved)
+        quota = quotas.preview(session, account_id=resolved.project.account_id, parts=parts) if parts else None
+        refusals = quota_refusals(quota) if quota else []
+        if getattr(command, "emergency", False):
+            refusals += emergencies.refusals(session, resolved.organization, parts)
         return Plan(
             kind=self.name,
-            totals=summed(*(dict(part.amounts) for part in resolved.parts)),
+            totals=summed(*(dict(part.amounts) for part in parts)),
             quota=quota,
             warnings=resolved.warnings,
-            refusals=quota_refusals(quota) if quota else [],
+            refusals=refusals,
         )
+
+    def parts(self, command: Standing, resolved: ResolvedChanges) -> list[quotas.Part]:  # noqa: ARG002 - resolved says it all
+        return resolved.parts
 
     def hold(
         self,
@@ -170,6 +175,14 @@ def open_changes(session: Session, changes: list[ServerChange]) -> None:
         busy = store.asked_of(session, [change.server_id for change in changes])
         names = [server.name for id_ in sorted(busy) if (server := servers.get(session, id_)) is not None]
         raise resolution.being_changed(", ".join(names[:5]) or "-", "servers") from error
+
+
+def undoing(session: Session, request: ResourceRequest, **body: Any) -> dict[str, Any] | None:
+    """Return the fields of a request that takes back, of the same servers, what this one changes or has changed."""
+    changed = [
+        str(change.server_id) for change in store.of_request(session, request.id) if change.state != ChangeState.FAILED
+    ]
+    return {**body, "servers": changed} if changed else None
 
 
 def failed_of(session: Session, request: ResourceRequest) -> list[ServerChange]:
