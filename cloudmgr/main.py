@@ -21,6 +21,7 @@ import cloudmgr.api.catalogue
 import cloudmgr.api.certificates
 import cloudmgr.api.change_freezes
 import cloudmgr.api.deadlines
+import cloudmgr.api.decisions
 import cloudmgr.api.exports
 import cloudmgr.api.findings
 import cloudmgr.api.imports
@@ -80,6 +81,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     cloudmgr.api.servers.router,
     cloudmgr.api.volumes.router,
     cloudmgr.api.certificates.router,
+    cloudmgr.api.decisions.router,
     cloudmgr.api.remarks.router,
     cloudmgr.api.approvals.router,
     cloudmgr.api.deadlines.router,

@@ -21,6 +21,7 @@ DONE: Mapping[str, str] = {
     "feedback": N_("Thank you for your feedback."),
     "change_confirmed": N_("Confirmed; the request counts as approved at this stage, as changed."),
     "change_declined": N_("Declined; the stage is open again."),
+    "change_withdrawn": N_("Taken back; the stage is open again."),
     "deputy_named": N_("The deputy is named."),
     "deputy_ended": N_("The deputyship has ended."),
     "returned": N_("Returned to the requester for correction."),

@@ -16,6 +16,7 @@ from cloudmgr.http.routes import api_router, rule
 from cloudmgr.i18n import translator
 from cloudmgr.services import plans
 from cloudmgr.services.plans import Plan
+from cloudmgr.services.request_kinds.base import EntryPlan
 
 router = api_router("", "requests")
 
@@ -76,30 +77,7 @@ def _plan_shape(plan: Plan, translate: Translator) -> PlanShape:
             }
             for level in levels
         ],
-        entries=[
-            {
-                "name": entry.name,
-                "count": entry.count,
-                "arch": entry.arch,
-                "fits": entry.fits,
-                "zones": [
-                    {
-                        "zone": verdict.zone.name,
-                        "title": verdict.zone.title,
-                        "backend": verdict.zone.backend,
-                        "arch": verdict.zone.arch,
-                        "cpu_family": verdict.zone.cpu_family,
-                        "is_xinchuang": verdict.zone.is_xinchuang,
-                        "candidate": verdict.is_candidate,
-                        "rank": verdict.rank,
-                        "reasons": [reason.render(translate) for reason in (verdict.against or verdict.notes)],
-                        "room": dict(verdict.zone.room) if plan.shows_capacity else None,
-                    }
-                    for verdict in entry.verdicts
-                ],
-            }
-            for entry in plan.entries
-        ],
+        entries=[entry_shape(entry, translate, shows_capacity=plan.shows_capacity) for entry in plan.entries],
         warnings=[warning.render(translate) for warning in plan.warnings],
         refusals=[
             {key: value.render(translate) if isinstance(value, Message) else value for key, value in refusal.items()}
@@ -116,3 +94,28 @@ def _plan_shape(plan: Plan, translate: Translator) -> PlanShape:
             for offer in plan.offers
         ],
     )
+
+
+def entry_shape(entry: EntryPlan, translate: Translator, *, shows_capacity: bool) -> dict[str, Any]:
+    """Return one line of a request with how every zone answers."""
+    return {
+        "name": entry.name,
+        "count": entry.count,
+        "arch": entry.arch,
+        "fits": entry.fits,
+        "zones": [
+            {
+                "zone": verdict.zone.name,
+                "title": verdict.zone.title,
+                "backend": verdict.zone.backend,
+                "arch": verdict.zone.arch,
+                "cpu_family": verdict.zone.cpu_family,
+                "is_xinchuang": verdict.zone.is_xinchuang,
+                "candidate": verdict.is_candidate,
+                "rank": verdict.rank,
+                "reasons": [reason.render(translate) for reason in (verdict.against or verdict.notes)],
+                "room": dict(verdict.zone.room) if shows_capacity else None,
+            }
+            for verdict in entry.verdicts
+        ],
+    }

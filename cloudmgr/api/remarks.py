@@ -1,6 +1,6 @@
-"""What is said of requests: proposed changes, comments, attachments, feedback."""
+"""What is said of requests: comments, attachments, feedback."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Request, Response, status
@@ -8,44 +8,20 @@ from pydantic import Field
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from cloudmgr.api.request_shapes import RequestShape, request_shape
 from cloudmgr.api.shapes import At, Shape
 from cloudmgr.domain.access import Action
 from cloudmgr.domain.errors import InvalidInput, NotFound
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
-from cloudmgr.http.context import language_of
 from cloudmgr.http.deps import ActorDep, SessionDep
 from cloudmgr.http.errors import STATUS
 from cloudmgr.http.files import saved_file
 from cloudmgr.http.routes import api_router, rule
-from cloudmgr.i18n import translator
-from cloudmgr.models import RequestChange, RequestFeedback
-from cloudmgr.services import remarks, request_changes, requests
+from cloudmgr.models import RequestFeedback
+from cloudmgr.services import remarks
 from cloudmgr.services.remarks import AttachmentRow, CommentRow, GiveFeedback, WriteComment
-from cloudmgr.services.request_changes import AnswerChange, ProposeChange
 
 router = api_router("/requests/{request_id}", "requests")
-
-
-class DiffShape(Shape):
-    """One value that differs between what was asked for and what is proposed."""
-
-    field: str = Field(examples=["servers[0].count"])
-    before: Any = Field(examples=[4])
-    after: Any = Field(examples=[2])
-
-
-class ChangeShape(Shape):
-    """What an approver would approve instead. `state`: proposed, confirmed, declined or dropped."""
-
-    id: UUID
-    state: str = Field(examples=["proposed"])
-    comment: str
-    answer: str
-    created_at: At
-    answered_at: At | None
-    diff: list[DiffShape]
 
 
 class CommentShape(Shape):
@@ -89,44 +65,6 @@ class Attachments(Shape):
     """Oldest first; a request has 20 at most."""
 
     items: list[AttachmentShape]
-
-
-def change_shape(change: RequestChange) -> ChangeShape:
-    """Tell a proposed change with what differs."""
-    return ChangeShape(
-        id=change.id,
-        state=change.state,
-        comment=change.comment,
-        answer=change.answer,
-        created_at=change.created_at,
-        answered_at=change.answered_at,
-        diff=[DiffShape.model_validate(line) for line in request_changes.diff(change.before, change.after)],
-    )
-
-
-@router.post(
-    "/changes",
-    status_code=status.HTTP_201_CREATED,
-    response_model=ChangeShape,
-    openapi_extra=rule(Action.REQUEST_DECIDE, event=Event.REQUEST_CHANGE, object_type="request"),
-)
-def propose_change(request_id: UUID, command: ProposeChange, actor: ActorDep, session: SessionDep) -> ChangeShape:
-    """Approve on condition: the whole body as it shall be. It counts as your decision once the requester confirms it."""
-    return change_shape(request_changes.propose(session, actor, request_id, command))
-
-
-@router.post(
-    "/changes/{change_id}/answer",
-    response_model=RequestShape,
-    openapi_extra=rule(Action.REQUEST_MAKE, event=Event.REQUEST_CONFIRM, object_type="request"),
-)
-def answer_change(
-    request_id: UUID, change_id: UUID, command: AnswerChange, actor: ActorDep, session: SessionDep, http: Request
-) -> dict[str, Any]:
-    """Confirm or decline a change proposed to your own request. Confirmed, its quota is held anew in the same transaction."""
-    request_changes.answer(session, actor, request_id, change_id, command)
-    view = requests.get_request(session, actor, request_id)
-    return request_shape(view, actor, translator(language_of(http)))
 
 
 @router.get("/comments", response_model=Comments, openapi_extra=rule(Action.REQUEST_READ, object_type="request"))

@@ -18,8 +18,17 @@ from cloudmgr.services.request_view import RequestView
 from cloudmgr.services.requests import RequestRow
 
 
+class StageSeatShape(Shape):
+    """Who decides at a stage: whoever has a role at an organization, or one person. `decided_by` once they have."""
+
+    role: str | None = Field(examples=["district_admin"])
+    organization: UUID
+    person: str | None = Field(examples=[None])
+    decided_by: str | None = Field(examples=[None])
+
+
 class StageShape(Shape):
-    """One approval stage."""
+    """One approval stage. `role` and `organization` are the first seat's; `seats` are all, those of an escalation included."""
 
     position: int
     name: str = Field(examples=["区县初审"])
@@ -34,6 +43,7 @@ class StageShape(Shape):
     escalated_at: datetime | None
     is_overdue: bool
     closed_at: datetime | None
+    seats: list[StageSeatShape]
 
 
 class DecisionShape(Shape):
@@ -189,6 +199,7 @@ def request_shape(view: RequestView, actor: Actor, translate: Translator) -> dic
     request = view.request
     sees_people = actor.may(Action.PERSONAL_READ, view.organization.path)
     titles = {stage.id: stage.name for stage in view.stages}
+    deciders = {decision.seat_id: decider.username for decision, decider in view.approvals}
     return {
         **request_line(
             (request, view.project, view.organization, view.requester),
@@ -222,6 +233,16 @@ def request_shape(view: RequestView, actor: Actor, translate: Translator) -> dic
                 "escalated_at": stage.escalated_at,
                 "is_overdue": _is_overdue(stage.due_at if stage.state == "open" else None),
                 "closed_at": stage.closed_at,
+                "seats": [
+                    {
+                        "role": seat.role,
+                        "organization": seat.organization_id,
+                        "person": person.username if person else None,
+                        "decided_by": deciders.get(seat.id),
+                    }
+                    for seat, person in view.seats
+                    if seat.stage_id == stage.id
+                ],
             }
             for stage in view.stages
         ],

@@ -14,7 +14,7 @@ from sqlmodel import Session
 
 from cloudmgr.domain import approval, clock
 from cloudmgr.domain.access import Actor
-from cloudmgr.domain.errors import Conflict, InvalidInput, NotFound
+from cloudmgr.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.notices import NoticeEvent
@@ -73,6 +73,11 @@ def propose(session: Session, actor: Actor, request_id: uuid.UUID, command: Prop
         raise InvalidInput(
             N_("Kind and project of a request stay as they are; make a new request instead."), field="body"
         )
+    if getattr(wanted, "emergency", False):
+        raise InvalidInput(
+            N_("A request under review becomes no emergency order: return it, and a new one can be made."),
+            field="body.emergency",
+        )
     before, after = whole(request.body), whole(wanted.model_dump(mode="json", exclude_unset=True))
     if before == after:
         raise InvalidInput(N_("Nothing differs from what was asked for: approve it as it is."), field="body")
@@ -117,11 +122,8 @@ def answer(
         Conflict: it was answered already. QuotaExceeded and other refusals of the changed body: nothing is changed then.
     """
     request, organization = request_services.own(session, actor, request_id)
-    change = session.get(RequestChange, change_id)
-    if change is None or change.request_id != request.id:
-        raise NotFound(N_("There is no such change."))
-    if change.state != "proposed" or request.phase != RequestPhase.IN_REVIEW:
-        raise Conflict(N_("This change was answered already. Refresh the page."))
+    change = _change(session, request, change_id)
+    _require_open(request, change)
     change.state = "confirmed" if command.accept else "declined"
     change.answer, change.answered_at = command.comment, clock.now()
     requests.add(session, change)
@@ -145,6 +147,53 @@ def answer(
     stage = session.get_one(ApprovalStage, change.stage_id)
     turn = Turn(request, organization, stage, seat, change.proposer_id)
     return approvals.settle(session, actor, turn, Decision.CHANGE, change.comment)
+
+
+def withdraw(session: Session, actor: Actor, request_id: uuid.UUID, change_id: uuid.UUID) -> ResourceRequest:
+    """Take back a change one has proposed and the applicant has not answered; the stage is as open as it was.
+
+    Raises:
+        NotFound: there is no such change of a request the actor may read. Forbidden: somebody else proposed it.
+        Conflict: it was answered already.
+    """
+    request, organization = request_services.visible(session, actor, request_id, lock=True)
+    change = _change(session, request, change_id)
+    if change.proposer_id != actor.user_id:
+        raise Forbidden(N_("Only who proposed a change can take it back."))
+    _require_open(request, change)
+    change.state, change.answered_at = "dropped", clock.now()
+    requests.add(session, request, change)
+    requests.tell(
+        session,
+        request.id,
+        kind="phase",
+        message=Message(N_("{person} takes the proposed change back."), {"person": actor.display_name}),
+        dedupe=f"answer:{change.id}",
+    )
+    _audit(session, actor, Event.REQUEST_DECLINE, request, organization, change)
+    return request
+
+
+def list_changes(session: Session, actor: Actor, request_id: uuid.UUID) -> tuple[Organization, list[RequestChange]]:
+    """Return the changes ever proposed to a request, oldest first, and whose request it is.
+
+    Raises:
+        NotFound: there is no such request for this actor.
+    """
+    request, organization = request_services.visible(session, actor, request_id)
+    return organization, changes.of_request(session, request.id)
+
+
+def _change(session: Session, request: ResourceRequest, change_id: uuid.UUID) -> RequestChange:
+    change = session.get(RequestChange, change_id)
+    if change is None or change.request_id != request.id:
+        raise NotFound(N_("There is no such change."))
+    return change
+
+
+def _require_open(request: ResourceRequest, change: RequestChange) -> None:
+    if change.state != "proposed" or request.phase != RequestPhase.IN_REVIEW:
+        raise Conflict(N_("This change was answered already. Refresh the page."))
 
 
 def proposed(session: Session, request: ResourceRequest) -> RequestChange | None:
@@ -229,6 +278,7 @@ def _revise(session: Session, applicant: Actor, request: ResourceRequest, wanted
     request.purpose = wanted.purpose
     request.body = wanted.model_dump(mode="json", exclude_unset=True)
     request.updated_at = clock.now()
+    kind.prepare(session, request, wanted, resolved)
     kind.hold(session, request, wanted, resolved)
     requests.add(session, request)
     kind.write(session, request, resolved)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cloudmgr.domain.messages import Message
 from cloudmgr.models import (
     Approval,
+    ApprovalSeat,
     ApprovalStage,
     ChangeFreeze,
     EmergencyOrder,
@@ -28,6 +29,8 @@ class RequestView:
     organization: Organization
     requester: User
     stages: list[ApprovalStage]
+    seats: list[tuple[ApprovalSeat, User | None]]
+    """Who decides each stage: a role, or the person."""
     approvals: list[tuple[Approval, User]]
     servers: list[servers.ServerRow]
     events: list[RequestEvent]

@@ -22,6 +22,7 @@ from cloudmgr.domain.phases import (
     require_request_move,
 )
 from cloudmgr.models import (
+    ApprovalSeat,
     ApprovalStage,
     Organization,
     Project,
@@ -35,7 +36,7 @@ from cloudmgr.services.request_kinds import kind_of
 from cloudmgr.services.request_kinds.base import project_of
 from cloudmgr.services.request_view import RequestView
 from cloudmgr.services.resolution import Concerned
-from cloudmgr.store import change_freezes, emergencies, projects, requests
+from cloudmgr.store import approvals, change_freezes, emergencies, projects, requests
 
 plan = plans.plan
 
@@ -149,12 +150,18 @@ def submit_and_read(session: Session, actor: Actor, command: Command, *, is_last
         organization=session.get_one(Organization, request.organization_id),
         requester=session.get_one(User, request.requester_id),
         stages=[row for row in written if isinstance(row, ApprovalStage)],
+        seats=_named(session, [row for row in written if isinstance(row, ApprovalSeat)]),
         approvals=[],
         servers=told.servers,
         events=[row for row in written if isinstance(row, RequestEvent)],
         amounts=told.amounts,
         changes=told.changes,
     )
+
+
+def _named(session: Session, seats: Sequence[ApprovalSeat]) -> list[tuple[ApprovalSeat, User | None]]:
+    """Return seats with the persons whose they are."""
+    return [(seat, session.get(User, seat.person_id) if seat.person_id else None) for seat in seats]
 
 
 def update_request(
@@ -176,6 +183,7 @@ def update_request(
         raise InvalidInput(
             N_("Kind and project of a request stay as they are; make a new request instead."), field="project"
         )
+    submissions.keep_ordinary(request, command)
     if not isinstance(command, DraftRequest):
         kind_of(command.kind).resolve(session, actor, command)
     request.body = command.model_dump(mode="json", exclude_unset=True)
@@ -315,12 +323,16 @@ def get_request(session: Session, actor: Actor, request_id: uuid.UUID) -> Reques
     request, organization = visible(session, actor, request_id)
     project = project_of(session, request) if request.project_id else None
     requester = session.get_one(User, request.requester_id)
+    stages = [stage for stage in requests.stages(session, request.id) if stage.submission == request.submission]
     return RequestView(
         request=request,
         project=project,
         organization=organization,
         requester=requester,
-        stages=[stage for stage in requests.stages(session, request.id) if stage.submission == request.submission],
+        stages=stages,
+        seats=_named(
+            session, [seat for each in approvals.seats(session, [s.id for s in stages]).values() for seat in each]
+        ),
         approvals=requests.approvals(session, request.id),
         servers=kind_of(request.kind).servers(session, request),
         events=requests.latest_events(session, request.id, EVENTS_ON_PAGE),
@@ -342,7 +354,7 @@ def list_events(
 def visible(
     session: Session, actor: Actor, request_id: uuid.UUID, *, lock: bool = False
 ) -> tuple[ResourceRequest, Organization]:
-    """Return a request the actor may read, and whose it is; those who may decide its open stage may read it too.
+    """Return a request the actor may read, and whose it is; who may decide its open stage, or has decided one, may read it too.
 
     Raises:
         NotFound: there is none for this actor.
@@ -351,14 +363,16 @@ def visible(
     if request is None:
         raise NotFound(N_("There is no such request."))
     organization = session.get_one(Organization, request.organization_id)
-    if not actor.may(Action.REQUEST_READ, organization.path) and not _has_turn(session, actor, request):
+    if not actor.may(Action.REQUEST_READ, organization.path) and not _has_part(session, actor, request):
         raise Hidden(N_("There is no such request."), detail=f"{actor.username} may not read {request_id}")
     return request, organization
 
 
-def _has_turn(session: Session, actor: Actor, request: ResourceRequest) -> bool:
+def _has_part(session: Session, actor: Actor, request: ResourceRequest) -> bool:
     stage = requests.open_stage(session, request.id)
-    return stage is not None and bool(approval_stages.seats_for(session, actor, request, stage))
+    if stage is not None and approval_stages.seats_for(session, actor, request, stage):
+        return True
+    return any(decider.id == actor.user_id for _, decider in requests.approvals(session, request.id))
 
 
 def own(session: Session, actor: Actor, request_id: uuid.UUID) -> tuple[ResourceRequest, Organization]:

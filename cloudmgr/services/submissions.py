@@ -11,12 +11,13 @@ import quotas
 from cloudmgr.adapters import queue
 from cloudmgr.domain import clock
 from cloudmgr.domain.access import Actor
+from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.events import Event
-from cloudmgr.domain.messages import Message
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.phases import NUMBER_PREFIXES, RequestPhase
 from cloudmgr.models import Organization, ResourceRequest
 from cloudmgr.services import approval_stages, audit, emergencies
-from cloudmgr.services.request_inputs import Command
+from cloudmgr.services.request_inputs import Command, DraftRequest
 from cloudmgr.services.request_kinds import kind_of
 from cloudmgr.services.resolution import Concerned
 from cloudmgr.store import inserts, requests
@@ -37,6 +38,7 @@ def submit(
     caller writes nothing more in this transaction, which may end with the last statement.
     """
     kind = kind_of(request.kind)
+    keep_ordinary(request, command)
     request.purpose = command.purpose
     request.submission += 1
     request.revision = 0
@@ -68,6 +70,22 @@ def submit(
         )
         kind.approved(session, actor, request, resolved.organization)
     return written
+
+
+def keep_ordinary(request: ResourceRequest, command: Command | DraftRequest) -> None:
+    """Refuse to make an emergency order of what has its number as an ordinary request.
+
+    Raises:
+        InvalidInput: it was submitted before.
+    """
+    if request.number is not None and getattr(command, "emergency", False):
+        raise InvalidInput(
+            N_(
+                "{number} was submitted as an ordinary request and stays one: make a new request for an emergency order."
+            ),
+            field="emergency",
+            number=request.number,
+        )
 
 
 def _writing(session: Session, *, together: bool) -> AbstractContextManager[list[SQLModel]]:

@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 import quotas
 from cloudmgr.domain import placement
-from cloudmgr.domain.access import Action, Actor
+from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.phases import RequestKind, ServerPhase, Spread
 from cloudmgr.models import Backend, Image, ResourceRequest, Server
 from cloudmgr.services import requests as request_services
@@ -64,9 +64,10 @@ def weigh(session: Session, actor: Actor, request_id: uuid.UUID) -> Weighing:
     Pools are judged anew: what was planned when it was submitted may be gone by now.
 
     Raises:
-        NotFound: there is no such request for this actor.
+        NotFound: there is no such request for this actor. Forbidden: its quota is not theirs to read.
     """
     view = request_services.get_request(session, actor, request_id)
+    require(actor, Action.QUOTA_READ, view.organization.path)
     own = quotas.account_usage(session, account_of(view))
     if view.request.kind == RequestKind.QUOTA_CHANGE:
         return _of_limits(session, view.request, own)

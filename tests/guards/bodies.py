@@ -131,6 +131,7 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("PATCH", "/api/v1/inventory/manual-servers/{server_id}"): {"vcpus": 4},
     ("POST", "/api/v1/requests/{request_id}/changes"): {"body": "{request}", "comment": "调整"},
     ("POST", "/api/v1/requests/{request_id}/changes/{change_id}/answer"): {"accept": True},
+    ("DELETE", "/api/v1/requests/{request_id}/changes/{change_id}"): None,
     ("POST", "/api/v1/requests/{request_id}/comments"): {"text": "请补充材料"},
     ("POST", "/api/v1/requests/{request_id}/attachments"): None,
     ("DELETE", "/api/v1/requests/{request_id}/attachments/{attachment_id}"): None,

@@ -75,12 +75,14 @@ NARROWER: Mapping[tuple[str, str], frozenset[Role]] = {
     ("POST", "/api/v1/quotas/loans/{loan}/decisions"): frozenset({Role.QUOTA_ADMIN}),
     ("POST", "/api/v1/requests/{request_id}/decisions"): frozenset({Role.DISTRICT_ADMIN}),
     ("POST", "/api/v1/requests/{request_id}/changes"): frozenset({Role.DISTRICT_ADMIN}),
+    ("DELETE", "/api/v1/requests/{request_id}/changes/{change_id}"): frozenset(),
     ("DELETE", "/api/v1/requests/{request_id}/attachments/{attachment_id}"): frozenset({Role.REQUESTER}),
     ("GET", "/api/v1/exports/{export_id}"): frozenset(
         {Role.REQUESTER, *(role for role in Role if Action.AUDIT_READ in ROLE_ACTIONS[role])}
     ),
 }
-"""Where the object at hand narrows the table: the open stage is the district's, the loan was signed by it, the export the requester's own."""
+"""Where the object at hand narrows the table: the open stage is the district's, the loan was signed by it, the
+change proposed by somebody else, the export the requester's own."""
 
 STREAMS = {"/api/v1/requests/{request_id}/events", "/requests/{request_id}/events"}
 """These do not end by themselves: called by those only whom they refuse."""

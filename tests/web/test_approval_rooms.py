@@ -90,6 +90,22 @@ def test_a_change_is_proposed_and_confirmed(console: Console, language: str) -> 
     assert "同意但调整" in requester.page(requester.location).text or language == "en"
 
 
+def test_who_proposed_a_change_can_take_it_back(console: Console) -> None:
+    request_id = console.world.submit(name="srv", count=3)
+    admin, requester = console.reader("admin", "zh_CN"), console.reader("requester", "zh_CN")
+    fields = {"entry.0.count": "2", "entry.0.flavor": "2C4G", "entry.0.data_disk_gib": "0", "change_lease_end": ""}
+    admin.page(f"/approvals/{request_id}")
+    admin.post(f"/approvals/{request_id}/changes", **fields, change_comment="两台即可")
+    with console.world.session(write=False) as session:
+        change = approval_change(session)
+    assert "撤回调整意见" not in requester.page(f"/requests/{request_id}").text
+    assert "撤回调整意见" in admin.page(f"/requests/{request_id}").text
+    requester.post(f"/requests/{request_id}/changes/{change}/withdrawal", 403)
+    admin.post(f"/requests/{request_id}/changes/{change}/withdrawal")
+    assert "已撤回，该环节重新待办。" in admin.page(admin.location).text
+    assert "两台即可" in admin.page(f"/requests/{request_id}").text, "it stays on record"
+
+
 def approval_change(session: Session) -> str:
     return str(session.exec(select(RequestChange.id)).one())
 

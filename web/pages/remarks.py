@@ -115,6 +115,21 @@ def answer(desk: DeskDep, request_id: uuid.UUID, change_id: uuid.UUID, sent: For
     )
 
 
+@router.post(
+    "/requests/{request_id}/changes/{change_id}/withdrawal",
+    openapi_extra=rule(Action.REQUEST_DECIDE, event=Event.REQUEST_DECLINE, object_type="request", remembers=False),
+)
+def withdraw_change(desk: DeskDep, request_id: uuid.UUID, change_id: uuid.UUID) -> Response:
+    """Take back a change that one has proposed."""
+    return _done(
+        desk,
+        request_id,
+        {},
+        lambda: request_changes.withdraw(desk.session, desk.actor, request_id, change_id),
+        "change_withdrawn",
+    )
+
+
 @router.get("/requests/{request_id}/form", openapi_extra=rule(Action.REQUEST_READ))
 def show_form(desk: DeskDep, request_id: uuid.UUID) -> Response:
     """Show the request and its decisions as the form that is printed and stamped."""

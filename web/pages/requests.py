@@ -185,7 +185,12 @@ def _room(desk: Desk, view: RequestView) -> office.Room:
         comments=[office.comment_line(row) for row in remarks.list_comments(desk.session, desk.actor, view.request.id)],
         files=[office.file_line(row) for row in remarks.list_attachments(desk.session, desk.actor, view.request.id)],
         feedback=remarks.read_feedback(desk.session, desk.actor, view.request.id),
-        change=office.ChangeBox(change.id, change.comment, office.diff_rows(desk.words, change.before, change.after))
+        change=office.ChangeBox(
+            change.id,
+            change.comment,
+            office.diff_rows(desk.words, change.before, change.after),
+            is_mine=change.proposer_id == desk.actor.user_id,
+        )
         if change
         else None,
     )

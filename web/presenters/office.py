@@ -51,6 +51,8 @@ class ChangeBox:
     id: uuid.UUID
     comment: str
     lines: list[DiffRow]
+    is_mine: bool
+    """The reader proposed it."""
 
 
 @dataclass(frozen=True, slots=True)
