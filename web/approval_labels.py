@@ -32,6 +32,7 @@ APPROVAL_WORDS: Mapping[str, Mapping[str, str]] = {
         Level.PERSON: N_("A person"),
     },
     "approval_mode": {Mode.ANY: N_("one of them"), Mode.ALL: N_("all of them")},
+    "priority": {"normal": N_("Ordinary"), "high": N_("High")},
     "on_timeout": {
         OnTimeout.NONE: N_("Only marked"),
         OnTimeout.ESCALATE: N_("The level above decides too"),

@@ -1,5 +1,6 @@
 """The request form: what was typed, as the body the API takes; and the choices its lists offer."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,10 +18,25 @@ from web.forms import lines, row_indices, text_of, whole
 from web.lists import every
 
 Choices = list[tuple[str, str]]
-_PLAIN = ("project", "purpose", "env", "network_zone", "lease_end", "lease_reason", "emergency_reason")
-_ROW = ("name", "flavor", "image", "arch", "purpose_kind", "spread", "backend")
+_PLAIN = (
+    "project",
+    "purpose",
+    "env",
+    "network_zone",
+    "lease_end",
+    "lease_reason",
+    "emergency_reason",
+    "exclusive_reason",
+    "funding_source",
+    "priority",
+)
+_ROW = ("name", "flavor", "image", "arch", "purpose_kind", "spread", "backend", "network_zone", "playbook")
+_HIDDEN = "variables"
+"""Of a group: what a playbook is given, as JSON. The form shows none of it and keeps what was sent otherwise."""
 _ROW_NUMBERS = ("count", "data_disk_gib")
 _ROW_NETWORK = ("ipv4", "ipv6", "addresses", "ports")
+DEFAULTS = {"count": "1", "purpose_kind": "other", "spread": "host", "data_disk_gib": "0"}
+"""What a group is where a request says nothing of it."""
 _MOST = 200
 
 
@@ -37,6 +53,8 @@ class FormChoices:
     purposes: Choices
     spreads: Choices
     backends: Choices
+    priorities: Choices
+    needs_funding: bool
     first_day: str
     last_day: str
 
@@ -72,6 +90,8 @@ def choices(desk: Desk) -> FormChoices:
         purposes=[(each, label("purpose_kind", each)) for each in PurposeKind],
         spreads=[(each, label("spread", each)) for each in Spread],
         backends=[(view.backend.name, view.backend.title or view.backend.name) for view in backends if view.backend.is_enabled],
+        priorities=[(each, label("priority", each)) for each in ("normal", "high")],
+        needs_funding=desk.settings.policy.funding_source_required,
         first_day=formats.day(today + timedelta(days=1)),
         last_day=formats.day(last_day(today, desk.settings.policy.lease_max_days)),
     )  # fmt: skip
@@ -83,8 +103,7 @@ def body(typed: Mapping[str, str]) -> dict[str, Any]:
     if typed.get("lease_long_term"):
         payload["lease_long_term"] = True
         payload.pop("lease_end", None)
-    if typed.get("emergency"):
-        payload["emergency"] = True
+    payload |= {name: True for name in ("emergency", "exclusive") if typed.get(name)}
     owner = {
         name: typed[f"owner.{name}"].strip() for name in ("name", "phone") if typed.get(f"owner.{name}", "").strip()
     }
@@ -99,9 +118,18 @@ def body(typed: Mapping[str, str]) -> dict[str, Any]:
 def _row(typed: Mapping[str, str], at: str) -> dict[str, Any]:
     row: dict[str, Any] = {name: typed[at + name].strip() for name in _ROW if typed.get(at + name, "").strip()}
     row |= {name: whole(typed[at + name]) for name in _ROW_NUMBERS if typed.get(at + name, "").strip()}
+    if variables := typed.get(at + _HIDDEN, ""):
+        row[_HIDDEN] = _read(variables)
     if ports := port_lines.parse(typed.get(at + "ports", "")):
         row["ports"] = ports
     return row | _addresses(typed.get(at + "ipv4", ""), typed.get(at + "ipv6", ""))
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _addresses(ipv4: str, ipv6: str) -> dict[str, Any]:
@@ -127,6 +155,10 @@ def shown_fields(rows: list[int]) -> list[str]:
         "lease_reason",
         "emergency",
         "emergency_reason",
+        "exclusive",
+        "exclusive_reason",
+        "funding_source",
+        "priority",
     ]
     fixed += ["owner.name", "owner.phone", "ssh_keys", "servers"]
     return fixed + [f"servers[{row}].{name}" for row in rows for name in (*_ROW, *_ROW_NUMBERS, *_ROW_NETWORK)]
@@ -146,7 +178,7 @@ def with_new_row(values: Mapping[str, str]) -> dict[str, str]:
     """Return the form with one more group, filled with the usual."""
     index = len(row_indices(values, "servers"))
     at = f"servers[{index}]."
-    usual = {"name": "", "count": "1", "purpose_kind": "app", "spread": "host", "data_disk_gib": "0"}
+    usual = DEFAULTS | {"name": "", "purpose_kind": "app"}
     return {**values, **{at + name: value for name, value in usual.items()}}
 
 

@@ -51,6 +51,16 @@ def require_attachments(session: Session, request: ResourceRequest) -> None:
         )
 
 
+def hints(session: Session) -> list[Message]:
+    """Say what a submission will need beside what a plan can look at."""
+    wanted = policy_of(session).attachments_required
+    if not wanted:
+        return []
+    return [
+        Message(N_("{wanted} attachments are needed: save a draft, attach them, then submit it."), {"wanted": wanted})
+    ]
+
+
 def told(body: Mapping[str, Any]) -> list[Message]:
     """Say what a request tells beside its servers, for whoever decides."""
     found = []

@@ -29,7 +29,10 @@ def _like(key: str) -> Rule:
 
 def _between(least: int, most: int) -> Rule:
     def rule(text: str) -> int:
-        number = import_cells.value("vcpu", text)
+        try:
+            number = int(text)
+        except ValueError:
+            number = import_cells.value("vcpu", text)
         if number is None or not least <= number <= most:
             raise WrongCellError(
                 "range",
@@ -55,6 +58,17 @@ def _name(text: str) -> str:
     return text
 
 
+_PRIORITIES: Mapping[str, str] = {"普通": "normal", "normal": "normal", "高": "high", "high": "high"}
+
+
+def _priority(text: str) -> str:
+    if text.lower() not in _PRIORITIES:
+        raise WrongCellError(
+            "priority", N_("{value} is no priority."), N_("Write 普通 or 高, or nothing."), value=text[:50]
+        )
+    return _PRIORITIES[text.lower()]
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column: headers in Chinese and English, whether every line needs it, what it takes, and a note for whoever fills it."""
@@ -65,6 +79,8 @@ class Column:
     rule: Rule
     is_required: bool = False
     note: str = ""
+    most: int = MAX_CELL
+    """Characters a cell may have."""
 
 
 COLUMNS: Sequence[Column] = (
@@ -80,11 +96,14 @@ COLUMNS: Sequence[Column] = (
     Column("env", "环境", "Environment", _like("env"), note=N_("Empty: production.")),
     Column("role", "用途类别", "Role", _like("purpose"), note=N_("Empty: other.")),
     Column("network_zone", "网络区域", "Network zone", _like("network_zone"), note=N_("Empty: the information system's.")),
-    Column("purpose", "申请用途", "Purpose", str, True, N_("What the servers are for; printed on the request.")),
+    Column("purpose", "申请用途", "Purpose", str, True, N_("What the servers are for; printed on the request."), 2000),
     Column("lease_end", "到期时间", "Lease end", _like("lease_end"), True, N_("A day such as 2027-11-22, or 长期 with a reason.")),
     Column("lease_reason", "长期使用理由", "Reason for a long-term lease", str),
     Column("owner_name", "责任人", "Responsible", _like("owner_name"), note=N_("Empty: the information system's.")),
     Column("owner_phone", "联系电话", "Telephone", _like("owner_phone")),
+    Column("funding_source", "资金来源", "Source of funding", str, note=N_("Needed where the policy says so."), most=200),
+    Column("priority", "优先级", "Priority", _priority, note=N_("普通 or 高; empty: 普通.")),
+    Column("exclusive_reason", "独占宿主机理由", "Reason for hosts of its own", str, note=N_("Empty: no hosts of its own.")),
 )  # fmt: skip
 _BY_KEY: Mapping[str, Column] = {column.key: column for column in COLUMNS}
 _BY_HEADER: Mapping[str, str] = {
@@ -144,9 +163,9 @@ def _known(keys: Sequence[str]) -> None:
             N_("These columns are not known: {columns}. Take the template, and leave its header as it is."),
             columns=", ".join(repr(key[:50]) for key in unknown[:10]),
         )
-    doubled = sorted({key for key in keys if list(keys).count(key) > 1})
+    doubled = [column.chinese for column in COLUMNS if list(keys).count(column.key) > 1]
     if doubled:
-        raise InvalidInput(N_("These columns stand twice: {columns}."), columns=", ".join(doubled))
+        raise InvalidInput(N_("These columns stand twice: {columns}."), columns="、".join(doubled))
 
 
 def _understood(lines: Sequence[tuple[int, Mapping[str, str]]], headers: Mapping[str, str]) -> Sheet:
@@ -172,12 +191,12 @@ def _understood(lines: Sequence[tuple[int, Mapping[str, str]]], headers: Mapping
 
 
 def _value(column: Column, text: str) -> Any:
-    if len(text) > MAX_CELL:
+    if len(text) > column.most:
         raise WrongCellError(
             "max_length",
             N_("The cell is longer than {most} characters."),
             N_("Shorten it to at most {most} characters."),
-            most=MAX_CELL,
+            most=column.most,
         )
     if not text:
         if column.is_required:
@@ -204,6 +223,7 @@ def template(form: str, *, language: str, choices: Mapping[str, Sequence[str]], 
     listed = {
         "env": [BY_KEY["env"].labels[each.value][at] for each in Environment],
         "role": [BY_KEY["purpose"].labels[each.value][at] for each in PurposeKind],
+        "priority": [("普通", "高"), ("normal", "high")][at],
     } | dict(choices)
     return workbooks.write(
         headers,

@@ -1,7 +1,7 @@
 """Asking for many servers by a sheet: every line looked up, lines gathered into requests, tried first or submitted at once.
 
-Lines of one information system, network zone, environment, purpose, lease and responsible person become one request, of at
-most 50 lines. Each request is checked, numbered and reserved like any other; nothing is written by a trial.
+Lines of one information system, network zone, environment, purpose, lease, responsible person, funding and priority become
+one request, of at most 50 lines. Each request is checked, numbered and reserved like any other; nothing is written by a trial.
 """
 
 import uuid
@@ -30,6 +30,18 @@ from cloudmgr.store import imports, lookups, servers
 T = TypeVar("T")
 
 MOST_TOLD = 500
+_COMMON = (
+    "env",
+    "purpose",
+    "lease_end",
+    "lease_reason",
+    "owner_name",
+    "owner_phone",
+    "funding_source",
+    "priority",
+    "exclusive_reason",
+)
+"""What lines of one request say alike."""
 _COLUMN_OF = {"purpose_kind": "role", "servers": "name"}
 """Fields of a request that a sheet calls otherwise."""
 
@@ -83,8 +95,7 @@ class _Line:
     @property
     def together(self) -> tuple[Any, ...]:
         """What the lines of one request have in common."""
-        common = ("env", "purpose", "lease_end", "lease_reason", "owner_name", "owner_phone")
-        return (self.project.id, self.network_zone, *(self.row.get(key) for key in common))
+        return (self.project.id, self.network_zone, *(self.row.get(key) for key in _COMMON))
 
 
 def submit(session: Session, actor: Actor, sheet: Sheet, options: SheetOptions) -> SheetReport:
@@ -347,8 +358,9 @@ def _command(lines: Sequence[_Line]) -> CreateRequest:
         "lease_reason": row.get("lease_reason") or "",
         "servers": [line.entry.model_dump(exclude_unset=True, exclude={"network_zone"}) for line in lines],
     }
-    if row.get("env"):
-        body["env"] = row.get("env")
+    body |= {name: row.get(name) for name in ("env", "funding_source", "priority") if row.get(name)}
+    if row.get("exclusive_reason"):
+        body |= {"exclusive": True, "exclusive_reason": row.get("exclusive_reason")}
     if row.get("owner_name") or row.get("owner_phone"):
         body["owner"] = {
             "name": row.get("owner_name") or project.owner_name,

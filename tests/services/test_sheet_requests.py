@@ -55,6 +55,19 @@ def test_lines_that_belong_together_become_one_request(desk: Desk) -> None:
     assert events == ["request.to_decide"] * 2
 
 
+def test_funding_priority_and_hosts_of_its_own_have_columns(desk: Desk) -> None:
+    more = {"资金来源": "2027 年度预算", "优先级": "高", "独占宿主机理由": "等保三级"}
+    report = _run(desk, _csv(_line("a", **more), _line("b")))
+    first, second = (desk.session.get_one(ResourceRequest, each.id).body for each in report.requests)
+    assert {name: first[name] for name in ("funding_source", "priority", "exclusive", "exclusive_reason")} == {
+        "funding_source": "2027 年度预算",
+        "priority": "high",
+        "exclusive": True,
+        "exclusive_reason": "等保三级",
+    }
+    assert "exclusive" not in second
+
+
 def test_a_trial_tells_everything_and_leaves_nothing(desk: Desk) -> None:
     before = desk.counts()
     report = _run(desk, _csv(_line("a"), _line("b")), dry_run=True)
@@ -80,7 +93,10 @@ def test_a_trial_tells_everything_and_leaves_nothing(desk: Desk) -> None:
         ({"信息系统名称": "没有的系统"}, "信息系统名称", "no_such_project"),
         ({"信息系统名称": "涉密项目"}, "信息系统名称", "classification_refused"),
         ({"信息系统名称": "无主项目"}, "owner_name", "required"),
-        ({"申请用途": "x" * 501}, "申请用途", "max_length"),
+        ({"申请用途": "x" * 2001}, "申请用途", "max_length"),
+        ({"数量": "-3"}, "数量", "range"),
+        ({"优先级": "特急"}, "优先级", "priority"),
+        ({"资金来源": "x" * 201}, "资金来源", "max_length"),
     ],
 )
 def test_a_wrong_cell_is_told_with_its_row_and_column(

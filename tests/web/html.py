@@ -81,3 +81,46 @@ class Page(HTMLParser):
             for index, form in enumerate(self.forms, 1)
             if form.get("method") == "post" and index not in safe
         ]
+
+
+class _Filled(HTMLParser):
+    """Collects what a browser would send of the fields of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: dict[str, str] = {}
+        self._name = ""
+        self._is_first = False
+        self._area = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "input" and given.get("type") not in ("submit", "file"):
+            if given.get("type") not in ("checkbox", "radio") or "checked" in given:
+                self.sent[given.get("name", "")] = given.get("value", "")
+        elif tag == "select":
+            self._name, self._is_first = given.get("name", ""), True
+        elif tag == "option" and self._name:
+            if self._is_first or "selected" in given:
+                self.sent[self._name] = given.get("value", "")
+            self._is_first = False
+        elif tag == "textarea":
+            self._area = given.get("name", "")
+            self.sent[self._area] = ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "select":
+            self._name = ""
+        elif tag == "textarea":
+            self._area = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._area:
+            self.sent[self._area] += data
+
+
+def filled(text: str) -> dict[str, str]:
+    """Return what a browser would send of a page's fields, by name, as they were drawn."""
+    parser = _Filled()
+    parser.feed(text)
+    return parser.sent

@@ -8,10 +8,11 @@ import pytest
 from sqlmodel import select
 
 from cloudmgr.models import AuditEvent, ResourceRequest, RoleGrant, Server, User
+from cloudmgr.services.request_changes import whole
 from cloudmgr.store.db import new_session
 from tests import support
 from tests.web.conftest import Console
-from tests.web.html import Page
+from tests.web.html import Page, filled
 from tests.world import KEY, ZONE
 
 
@@ -395,3 +396,33 @@ def test_the_inventory_leaves_as_a_file_and_is_on_the_register(
     auditor.page("/inventory/file?format=csv&reveal=1", 422)
     auditor.page("/inventory/file?format=papyrus", 422)
     assert console.reader("quota").client.get("/inventory/file?format=csv&reveal=1&reason=x").status_code == 403
+
+
+def test_what_the_form_shows_nothing_of_outlives_a_correction(console: Console) -> None:
+    asked = {
+        "exclusive": True,
+        "exclusive_reason": "等保三级要求",
+        "funding_source": "2027 年度预算第 18 项",
+        "priority": "high",
+        "env": "tst",
+    }
+    entry = {"playbook": "configure_server", "variables": {"time_zone": "Asia/Shanghai"}}
+    request_id = console.world.submit(name="srv", **asked, **entry)
+    console.reader("admin").post(f"/approvals/{request_id}", decision="return", comment="请确认")
+    before = whole(requests_of(console)[0].body)
+    reader = console.reader("requester")
+    shown = filled(reader.client.get(f"/requests/{request_id}/edit").text)
+    reader.post(f"/requests/{request_id}/edit", **{**shown, "action": "submit"})
+    (request,) = requests_of(console)
+    assert request.phase == "in_review"
+    assert whole(request.body) == before
+
+
+def test_funding_priority_and_hosts_of_its_own_are_asked_for_in_the_form(console: Console) -> None:
+    reader = console.reader("requester")
+    refused = reader.post("/requests/new", 422, **typed(console, exclusive="1"))
+    assert "申请独占宿主机须说明理由" in refused.text
+    more = {"exclusive": "1", "exclusive_reason": "等保三级", "funding_source": "自筹", "priority": "high"}
+    reader.post("/requests/new", **typed(console, **more))
+    (made,) = requests_of(console)
+    assert {name: made.body[name] for name in more} == more | {"exclusive": True}

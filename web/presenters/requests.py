@@ -1,5 +1,6 @@
 """Requests for their pages: lines of a list, the whole request with its stages, servers and events."""
 
+import json
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from web.presenters import deadlines
 from web.presenters import words as phrases
 from web.presenters.deadlines import Due
 from web.rendering import Words
+from web.request_payload import DEFAULTS
 
 MOVING = frozenset({RequestPhase.IN_REVIEW, RequestPhase.APPROVED, RequestPhase.FULFILLING})
 """Phases in which a page follows the request live."""
@@ -240,17 +242,30 @@ def is_live(phase: str) -> bool:
 def form_values(body: Mapping[str, Any]) -> dict[str, str]:
     """Return a stored request as the fields of its form."""
     values: dict[str, str] = {}
-    for name in ("project", "purpose", "env", "network_zone", "lease_end", "lease_reason", "emergency_reason"):
+    for name in (
+        "project",
+        "purpose",
+        "env",
+        "network_zone",
+        "lease_end",
+        "lease_reason",
+        "emergency_reason",
+        "exclusive_reason",
+        "funding_source",
+        "priority",
+    ):
         if body.get(name) is not None:
             values[name] = str(body[name])
-    for name in ("lease_long_term", "emergency"):
+    for name in ("lease_long_term", "emergency", "exclusive"):
         if body.get(name):
             values[name] = "1"
     owner = body.get("owner") or {}
     values |= {f"owner.{name}": str(owner[name]) for name in ("name", "phone") if owner.get(name)}
     values["ssh_keys"] = "\n".join(str(key) for key in body.get("ssh_keys") or [])
     for index, entry in enumerate(_mappings(body.get("servers"))):
-        plain = {name: value for name, value in entry.items() if not isinstance(value, list | dict)}
+        plain = DEFAULTS | {name: value for name, value in entry.items() if not isinstance(value, list | dict)}
+        if entry.get("variables"):
+            plain["variables"] = json.dumps(entry["variables"], ensure_ascii=False)
         values |= {f"servers[{index}].{name}": str(value) for name, value in plain.items() if value is not None}
         values |= {f"servers[{index}].{name}": text for name, text in _network(entry).items() if text}
     return values

@@ -61,7 +61,11 @@ class CreateKind(Kind[CreateRequest, ResolvedCreate]):
             totals=summed(*(dict(part.amounts) for part in parts)),
             quota=quota,
             entries=entries,
-            warnings=[*resolved.warnings, *(hint for entry in entries if (hint := _scarce(entry)) is not None)],
+            warnings=[
+                *resolved.warnings,
+                *create_rules.hints(session),
+                *(hint for entry in entries if (hint := _scarce(entry)) is not None),
+            ],
             refusals=[
                 *quota_refusals(quota),
                 *loan_refusals(session, resolved.project, parts, command.lease_end),
