@@ -13,6 +13,8 @@ from cloudmgr.store import inserts
 from cloudmgr.store.db import is_sqlite
 from cloudmgr.store.paging import below
 
+_WHOLE = "/"
+
 
 def add(session: Session, event: AuditEvent) -> None:
     """Append one event to the transaction at hand."""
@@ -36,8 +38,11 @@ def page(
     limit: int,
     cursor: int | None,
 ) -> tuple[list[AuditEvent], int | None]:
-    """Return events of the given subtrees and of one's own, newest first; None as cursor: the last page."""
-    reach = below(col(AuditEvent.organization_path), paths)
+    """Return events of the given subtrees and of one's own, newest first; None as cursor: the last page.
+
+    What concerns no organization stands at `/` and is read by whoever reads the topmost one.
+    """
+    reach = below(col(AuditEvent.organization_path), [_WHOLE if _is_topmost(path) else path for path in paths])
     if own_id is not None:
         reach = sa.or_(reach, col(AuditEvent.actor_id) == own_id)
     query = select(AuditEvent).where(reach)
@@ -63,6 +68,11 @@ def page(
         query = query.where(col(AuditEvent.seq) < cursor)
     rows = list(session.exec(query.order_by(col(AuditEvent.seq).desc()).limit(limit + 1)).all())
     return rows[:limit], rows[limit - 1].seq if len(rows) > limit else None
+
+
+def _is_topmost(path: str) -> bool:
+    """Whether this is the path of the topmost organization: no other name stands above it."""
+    return path.count("/") == 2  # noqa: PLR2004 - `/<id>/`
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from cloudmgr.domain.access import Actor
 from cloudmgr.domain.events import Event, Outcome
 from cloudmgr.models import Organization
 from cloudmgr.services import audit
+from cloudmgr.services.quota_turns import SYSTEM
 from tests.http.town import Town
 
 
@@ -55,6 +56,15 @@ def test_everybody_else_sees_their_own_actions_only(told: Town) -> None:
 def test_a_tenant_sees_what_operators_did_to_its_servers(town: Town) -> None:
     _record(town, "system-admin", Event.VM_REBOOT, town.tree.bureau)
     assert _seen(town, "district-admin") == [("system-admin", "vm.reboot")]
+
+
+def test_what_concerns_no_organization_is_read_by_who_audits_the_topmost_one(told: Town) -> None:
+    with told.session() as session:
+        audit.record(session, SYSTEM, Event.QUOTA_ALARM, object_type="quota", object_id="-", organization_path="/")
+        session.commit()
+    for name in ("audit-admin", "external-auditor"):
+        assert _seen(told, name, action="quota.alarm") == [("system", "quota.alarm")]
+    assert _seen(told, "district-admin", action="quota.alarm") == []
 
 
 @pytest.mark.parametrize(
