@@ -12,14 +12,14 @@ from quotas.accounts import (
     lock_tree,
     rename_account,
 )
-from quotas.allocation import Allotment, OverAllotted, require_allotment
+from quotas.allocation import Allotment, Changes, OverAllotted, require_allotment
 from quotas.explain import Consequence, Finding, what_if
 from quotas.guarantees import GuaranteeChange, set_guarantees
 from quotas.holdings import HeldPart, PartState, Reservation
 from quotas.holds import Hold, held_since_below, holds_below, pending_of
 from quotas.keys import DIMENSIONS, PLACEMENT_DIMENSIONS, Key, format_key, parse_key
 from quotas.limits import LimitChange, set_limits
-from quotas.loan_books import Loan, LoanAmount, all_loans, count_loans, get_loan, lent, loans_of
+from quotas.loan_books import Loan, LoanAmount, all_loans, changes_of, count_loans, get_loan, lent, loans_of
 from quotas.loans import (
     accept_loan,
     due_loans,
@@ -62,6 +62,7 @@ __all__ = [
     "Allotment",
     "Along",
     "Binding",
+    "Changes",
     "Consequence",
     "Finding",
     "GuaranteeChange",
@@ -103,6 +104,7 @@ __all__ = [
     "ancestors_of",
     "apply_term",
     "cancel_term",
+    "changes_of",
     "close_account",
     "count_loans",
     "create_account",

@@ -69,29 +69,48 @@ class OverAllotted(Refusal):
         )
 
 
-def require_allotment(
-    session: Session, account_id: UUID, changes: Mapping[Key, tuple[int | None, int | None]], most_pct: int
-) -> None:
-    """Refuse changes (before, after) of one account's limits, already written, that allot more than policy allows.
+Changes = Mapping[UUID, Mapping[Key, tuple[int | None, int | None]]]
+"""Limits that one movement changed, before and after, by account and key."""
 
-    A raise is weighed against the limit of the account above, a cut against the limits right below; a change that makes
-    nothing worse is let through, whatever stood before. 0 percent: nothing is refused.
+
+def require_allotment(session: Session, changes: Changes, most_pct: int) -> None:
+    """Refuse a movement of limits, already written, that allots more than policy allows.
+
+    A raise is weighed against the limit of the account above, a cut against the limits right below, all of them as the
+    whole movement leaves them; what it makes no worse is let through, whatever stood before. 0 percent: nothing is refused.
 
     Raises:
         OverAllotted: naming every account and key.
     """
-    if not most_pct:
+    keys = {key for some in changes.values() for key in some}
+    if not most_pct or not keys:
         return
-    raised = [key for key, (before, after) in changes.items() if after is not None and after > (before or 0)]
-    cut = [key for key, (before, after) in changes.items() if after is not None and (before is None or after < before)]
-    above = sa.select(ACCOUNTS.c.parent_id).where(ACCOUNTS.c.id == account_id).scalar_subquery()
-    found = [
-        *(_allotments(session, ACCOUNTS.c.id == above, raised) if raised else ()),
-        *(_allotments(session, ACCOUNTS.c.id == account_id, cut) if cut else ()),
-    ]
-    over = [each for each in found if each.is_above(most_pct)]
+    rows = session.connection().execute(
+        sa.select(ACCOUNTS.c.id, ACCOUNTS.c.parent_id).where(ACCOUNTS.c.id.in_(list(changes)))
+    )
+    above = {row.id: row.parent_id for row in rows}
+    concerned = {*changes, *above.values()} - {None}
+    found = _allotments(session, ACCOUNTS.c.id.in_(concerned), keys)
+    over = [each for each in found if each.is_above(most_pct) and _is_worse(each, changes, above)]
     if over:
         raise OverAllotted(over, most_pct)
+
+
+def _is_worse(now: Allotment, changes: Changes, above: Mapping[UUID, UUID | None]) -> bool:
+    """Whether more of the limit is allotted, as a share, than before the movement."""
+    limit = changes.get(now.account_id, {}).get(now.key, (now.limit, now.limit))[0]
+    if limit is None:
+        return True
+    more = sum(
+        (after or 0) - (before or 0)
+        for account_id, some in changes.items()
+        if above.get(account_id) == now.account_id
+        for key, (before, after) in some.items()
+        if key == now.key
+    )
+    if now.limit == limit:
+        return more > 0
+    return now.allotted * limit > (now.allotted - more) * now.limit
 
 
 def _allotments(session: Session, account: sa.ColumnElement[bool], keys: Iterable[Key]) -> list[Allotment]:

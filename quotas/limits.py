@@ -109,6 +109,16 @@ def _supersede(session: Session, account_id: UUID, keys: list[Key]) -> None:
         )
 
 
+def end_terms(session: Session, account_id: UUID) -> None:
+    """Let nothing of a closed account's limits begin or end by itself any more."""
+    terms = TermRow.__table__  # type: ignore[attr-defined]
+    session.connection().execute(
+        sa.update(terms)
+        .where(terms.c.account_id == account_id, terms.c.state.in_(("waiting", "in_force")))
+        .values(state=sa.case((terms.c.state == "waiting", "cancelled"), else_="superseded"), changed_at=clock.now())
+    )
+
+
 def checked_limits(limits: Mapping[str, int | None]) -> dict[Key, int | None]:
     """Return limits by key.
 

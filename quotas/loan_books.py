@@ -226,6 +226,17 @@ def levels_of(session: Session, loan_id: UUID, side: str) -> list[tuple[Level, K
     return found
 
 
+def changes_of(session: Session, loan: Loan) -> dict[UUID, dict[Key, tuple[int | None, int | None]]]:
+    """Return what a loan's beginning, just written, changed: limits before and after, by account and key."""
+    changes: dict[UUID, dict[Key, tuple[int | None, int | None]]] = {}
+    for side, sign in ((LENDER, -1), (BORROWER, 1)):
+        for level, key, held in levels_of(session, loan.loan_id, side):
+            if held.limit is not None:
+                before = held.limit - sign * loan.amounts[str(key)].amount
+                changes.setdefault(level.account_id, {})[key] = (before, held.limit)
+    return changes
+
+
 def shift(
     session: Session,
     loan: Loan,

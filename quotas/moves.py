@@ -20,7 +20,7 @@ from quotas.admission import EMPTY, Charge, Level, bindings, charged, set_aside_
 from quotas.books import read_levels, write_movement
 from quotas.holdings import PART_AMOUNTS, PARTS, PartState
 from quotas.keys import DIMENSIONS, Key
-from quotas.limits import LimitChange, change_limits
+from quotas.limits import LimitChange, change_limits, end_terms
 from quotas.refusals import Binding, QuotaExceeded
 from quotas.transfers import AccountChange, require_reason
 
@@ -201,6 +201,7 @@ def _close(
 ) -> list[LimitChange]:
     changes = [LimitChange(key, held.limit, 0) for key, held in level.balances.items() if held.limit]
     change_limits(session, level, changes, movement_id, reason=reason, basis_no=basis_no, actor=actor)
+    end_terms(session, level.account_id)
     session.connection().execute(
         sa.update(ACCOUNTS).where(ACCOUNTS.c.id == level.account_id).values(closed_at=clock.now())
     )

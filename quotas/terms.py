@@ -22,7 +22,7 @@ from quotas.admission import EMPTY, Level
 from quotas.books import read_levels
 from quotas.guarantees import require_ceilings
 from quotas.keys import Key, stored_key
-from quotas.limits import LimitChange, change_limits, checked_limits, require_at_root
+from quotas.limits import LimitChange, change_limits, checked_limits, end_terms, require_at_root
 from quotas.timed_tables import TermRow
 
 TERMS = TermRow.__table__  # type: ignore[attr-defined]
@@ -139,7 +139,7 @@ def apply_term(session: Session, term_id: UUID) -> TermTurn | None:
     """Do the earliest thing that is due of this term's limit: begin or end a term, with its ledger entry.
 
     One that ends at the moment another begins ends first. None: nothing is due any more. Ask `due_terms` again until it
-    names nothing, for a term may have both to begin and to end.
+    names nothing, for a term may have both to begin and to end. A closed account's limits stay as they are.
     """
     chosen = session.connection().execute(_SHOWN.where(TERMS.c.id == term_id)).one_or_none()
     if chosen is None:
@@ -159,6 +159,9 @@ def apply_term(session: Session, term_id: UUID) -> TermTurn | None:
         return None
     term = Term(*found)
     level = read_levels(session, term.account_id)[-1]
+    if level.is_closed:
+        end_terms(session, term.account_id)
+        return None
     if term.state == "waiting":
         turn = _begin(session, level, term)
         state = "in_force" if term.valid_until is not None else "ended"
@@ -181,9 +184,10 @@ def cancel_term(session: Session, term_id: UUID) -> TermTurn | Term:
     if term.state == "waiting":
         _set(session, term_id, state="cancelled")
         return term
-    if term.state != "in_force":
+    level = read_levels(session, term.account_id)[-1]
+    if term.state != "in_force" or level.is_closed:
         raise Conflict(N_("This limit has ended already."))
-    return _end(session, read_levels(session, term.account_id)[-1], term)
+    return _end(session, level, term)
 
 
 def _begin(session: Session, level: Level, term: Term) -> TermTurn:

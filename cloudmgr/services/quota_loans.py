@@ -25,7 +25,7 @@ from cloudmgr.services.inputs import Day, Id, Input, Text
 from cloudmgr.services.policy import policy_of
 from cloudmgr.services.quota_keys import require_countable
 from cloudmgr.services.quota_places import Place, is_visible, may_rearrange, places_of, visible_place
-from cloudmgr.services.quota_shares import MAX_KEYS, BasisNo, QuotaKey, Reason, require_in_reach
+from cloudmgr.services.quota_shares import MAX_KEYS, BasisNo, QuotaKey, Reason, require_allotment, require_in_reach
 from cloudmgr.store import notices as happenings
 from cloudmgr.store import organizations
 from quotas import Loan
@@ -121,13 +121,15 @@ def decide(session: Session, actor: Actor, loan_id: uuid.UUID, command: DecideLo
 
     Raises:
         NotFound: no such loan for this actor. Forbidden: it is the other side's to say.
-        LimitInUse: less is free than is to move. Conflict: it is past that, or the same person signed already.
+        LimitInUse: less is free than is to move. OverAllotted: on either side, a level would allot more than policy allows.
+        Conflict: it is past that, or the same person signed already.
     """
     view = get(session, actor, loan_id)
     loan = view.loan
     _require_side(view, command.decision)
     if command.decision == "accept":
         done = quotas.accept_loan(session, loan_id, signer=actor.username, note=command.comment)
+        require_allotment(session, quotas.changes_of(session, done))
         event, words = NoticeEvent.LOAN_SIGNED, N_("{lender} lends {borrower} quota until {until}: {amounts}.")
     elif command.decision == "return":
         done = quotas.return_loan(session, loan_id, command.amounts)

@@ -28,7 +28,7 @@ from cloudmgr.services.quota_places import Place, may_rearrange, places_of, requ
 from cloudmgr.services.quota_shares import require_allotment
 from cloudmgr.services.quotas import MAX_KEYS
 from cloudmgr.store import organizations, projects, relocations, standstill
-from quotas import AccountChange, parse_key
+from quotas import AccountChange, Key, parse_key
 
 Reason = Annotated[Text, StringConstraints(min_length=1, max_length=2000)]
 BasisNo = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
@@ -85,7 +85,7 @@ def transfer(session: Session, actor: Actor, command: TransferQuota) -> Rearrang
 
     Raises:
         NotFound, Forbidden: an account whose limit changes is not the actor's to see or to change.
-        OverAllotted: what is left does not cover the limits below, by policy.
+        OverAllotted: on either side, a level would allot more than policy allows.
         LimitInUse, InvalidInput, Conflict: see `quotas.transfer`.
     """
     giver = visible_place(session, actor, command.giver)
@@ -104,8 +104,7 @@ def transfer(session: Session, actor: Actor, command: TransferQuota) -> Rearrang
         basis_no=command.basis_no,
         actor=actor.username,
     )
-    given = next(each for each in done.accounts if each.account_id == command.giver)
-    require_allotment(session, command.giver, {each.key: (each.before, each.after) for each in given.changes})
+    require_allotment(session, _before_and_after(done.accounts))
     for role, account_id, place in (("giver", command.giver, giver), ("taker", command.taker, taker)):
         _record(
             session,
@@ -141,8 +140,7 @@ def move(session: Session, actor: Actor, command: MoveAccount) -> Rearranged:
     _require_may_rearrange(session, actor, command.account, place, target)
     if not quotas.move_account(session, account_id=command.account, parent_id=command.parent):
         return Rearranged([])
-    limits = quotas.account_usage(session, command.account).limits
-    require_allotment(session, command.account, {parse_key(key): (None, limit) for key, limit in limits.items()})
+    require_allotment(session, _arrived(session, [command.account]))
     before = place.organization_path
     parent = organizations.get(session, target.owner_id)
     assert parent is not None  # noqa: S101 - its place was just read
@@ -174,6 +172,7 @@ def merge(session: Session, actor: Actor, command: MergeAccounts) -> Rearranged:
     Raises:
         NotFound, Forbidden: one of them is not the actor's to see or to rearrange.
         QuotaExceeded: the accounts that come to be above lack room; every key and level is named.
+        OverAllotted: the limits that the target comes to have are more than policy lets be allotted.
         InvalidInput, Conflict: see `quotas.merge_accounts`; or the target has a project of the same name.
     """
     standstill.hold_still(session, command.source, merges=True)
@@ -194,6 +193,7 @@ def merge(session: Session, actor: Actor, command: MergeAccounts) -> Rearranged:
         basis_no=command.basis_no,
         actor=actor.username,
     )
+    require_allotment(session, _before_and_after(done.accounts) | _arrived(session, done.moved))
     leaving, taking = organizations.get(session, place.owner_id), organizations.get(session, target.owner_id)
     assert leaving is not None  # noqa: S101 - its place was just read
     assert taking is not None  # noqa: S101 - its place was just read
@@ -297,6 +297,24 @@ def _hand_over(session: Session, actor: Actor, project_id: uuid.UUID, organizati
 
 def _code(organization: Organization, project: Project) -> str:
     return account_code(organization, project.system_code or project.name)
+
+
+def _before_and_after(accounts: Sequence[AccountChange]) -> dict[uuid.UUID, dict[Key, tuple[int | None, int | None]]]:
+    return {
+        each.account_id: {change.key: (change.before, change.after) for change in each.changes} for each in accounts
+    }
+
+
+def _arrived(
+    session: Session, account_ids: Sequence[uuid.UUID]
+) -> dict[uuid.UUID, dict[Key, tuple[int | None, int | None]]]:
+    """Return the limits of accounts that stand elsewhere now, as new to the account above."""
+    return {
+        account_id: {
+            parse_key(key): (0, limit) for key, limit in quotas.account_usage(session, account_id).limits.items()
+        }
+        for account_id in account_ids
+    }
 
 
 def _told(accounts: Sequence[AccountChange]) -> list[dict[str, Any]]:

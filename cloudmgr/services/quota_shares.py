@@ -19,7 +19,7 @@ from cloudmgr.services.inputs import Input, Text
 from cloudmgr.services.policy import policy_of
 from cloudmgr.services.quota_keys import require_countable
 from cloudmgr.services.quota_places import Place, places_of, require_may_set, visible_place
-from quotas import Key, Target, Term, TermTurn
+from quotas import Changes, Target, Term, TermTurn
 
 MAX_KEYS = 200
 _FIRST_YEAR, _LAST_YEAR = 2000, 2999
@@ -130,7 +130,7 @@ def set_terms(
         actor=actor.username,
     )
     begun = {quotas.parse_key(term.key): (term.before, term.amount) for term in terms if term.state != "waiting"}
-    quotas.require_allotment(session, account_id, begun, policy_of(session).quota_overallocation_max_pct)
+    require_allotment(session, {account_id: begun})
     _record(
         session,
         actor,
@@ -178,15 +178,13 @@ def record_turn(session: Session, actor: Actor, turn: TermTurn) -> None:
     )
 
 
-def require_allotment(
-    session: Session, account_id: uuid.UUID, changes: Mapping[Key, tuple[int | None, int | None]]
-) -> None:
-    """Refuse limits that add up to more below an account than policy allows.
+def require_allotment(session: Session, changes: Changes) -> None:
+    """Refuse a movement that makes limits add up to more below an account than policy allows.
 
     Raises:
         OverAllotted: naming every account and key.
     """
-    quotas.require_allotment(session, account_id, changes, policy_of(session).quota_overallocation_max_pct)
+    quotas.require_allotment(session, changes, policy_of(session).quota_overallocation_max_pct)
 
 
 def require_in_reach(day: date | None, field: str) -> None:

@@ -5,7 +5,7 @@ Who may change limits: QUOTA_WRITE anywhere in the granted subtree, the granted 
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
@@ -16,9 +16,9 @@ from sqlmodel import Session
 import quotas
 from cloudmgr.domain import access, clock
 from cloudmgr.domain.access import Action, Actor
-from cloudmgr.domain.errors import InvalidInput
+from cloudmgr.domain.errors import InvalidInput, StaleVersion
 from cloudmgr.domain.events import Event
-from cloudmgr.domain.messages import N_
+from cloudmgr.domain.messages import N_, Message
 from cloudmgr.models import Organization
 from cloudmgr.services import audit, quota_shares
 from cloudmgr.services.inputs import Day, Id, Input, Text
@@ -192,7 +192,7 @@ def set_limits(
         actor=actor.username,
     )
     quota_shares.require_allotment(
-        session, account_id, {change.key: (change.before, change.after) for change in changes}
+        session, {account_id: {change.key: (change.before, change.after) for change in changes}}
     )
     if changes:
         audit.record(
@@ -209,6 +209,34 @@ def set_limits(
             basis_no=command.basis_no,
         )
     return get_usage(session, actor, account_id)
+
+
+def require_unchanged(session: Session, account_id: uuid.UUID, seen: Mapping[str, int | None]) -> None:
+    """Refuse a decision on limits that are not what its maker saw; what is decided next in the transaction holds for sure.
+
+    Raises:
+        StaleVersion: `errors` names each key that somebody else has set meanwhile, and to what.
+    """
+    quotas.lock_tree(session, account_id)
+    limits = quotas.account_usage(session, account_id).limits
+    changed = [key for key, limit in seen.items() if limits.get(key) != limit]
+    if changed:
+        raise StaleVersion(
+            N_(
+                "Somebody else has set limits that you are changing. Look at them, and save again if yours are to hold."
+            ),
+            errors=[
+                {"field": f"limits.{key}", "rule": "stale", "message": _as_it_is(key, limits.get(key))}
+                for key in changed
+            ],
+        )
+
+
+def _as_it_is(key: str, limit: int | None) -> Message:
+    words = quotas.parse_key(key)
+    if limit is None:
+        return Message(N_("Somebody else has taken the limit on {key} away meanwhile."), {"key": words.describe()})
+    return Message(N_("Somebody else has set this to {limit} {key} meanwhile."), words.told(limit=limit))
 
 
 Over = Finding

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -12,13 +13,16 @@ from quotas import (
     account_usage,
     apply_term,
     cancel_term,
+    close_account,
     due_terms,
+    merge_accounts,
     set_limits,
     set_terms,
     terms_of,
     transfer,
     verify,
 )
+from quotas.terms import TERMS
 from tests.quotas.conftest import City, build_city
 
 DAY = timedelta(days=1)
@@ -103,6 +107,35 @@ def test_a_later_decision_supersedes_what_is_in_force(limited):
         limited.limit(limited.furong, {"vcpus": 120})
         step(9 * DAY)
         assert (turn(limited), limit(limited)) == (0, 120)
+
+
+@pytest.mark.parametrize("is_merged", [False, True])
+def test_nothing_begins_or_ends_at_a_closed_account(limited, is_merged):
+    words = {"reason": "撤并", "actor": "quota_admin"}
+    account = limited.grid
+    limited.limit(account, {"vcpus": 100, "servers": 20})
+    with clock.stepped(clock.now()) as step:
+        waiting = term(limited, 150, 7, 9, account)
+        term(limited, 0, None, 5, account)
+        if is_merged:
+            merge_accounts(limited.session, source=account, target=limited.portal, **words)
+        else:
+            close_account(limited.session, account_id=account, **words)
+        assert terms_of(limited.session, [account]) == []
+        with pytest.raises(Conflict):
+            cancel_term(limited.session, waiting.term_id)
+        step(9 * DAY)
+        assert (turn(limited), limit(limited, account)) == (0, 0)
+
+
+def test_a_term_left_at_a_closed_account_does_nothing(limited):
+    with clock.stepped(clock.now()) as step:
+        left = term(limited, 150, 1, 2, limited.grid)
+        close_account(limited.session, account_id=limited.grid, reason="撤并", actor="quota_admin")
+        limited.session.connection().execute(sa.update(TERMS).where(TERMS.c.id == left.term_id).values(state="waiting"))
+        step(9 * DAY)
+        assert (turn(limited), limit(limited, limited.grid)) == (0, None)
+        assert terms_of(limited.session, [limited.grid]) == []
 
 
 def test_where_there_was_no_limit_there_is_none_afterwards(limited):

@@ -10,10 +10,12 @@ from cloudmgr.domain.access import Actor, Grant, Role
 from cloudmgr.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cloudmgr.domain.ids import new_id
 from cloudmgr.models import AuditEvent, Backend, Organization, Project, Server, ServerVersion
-from cloudmgr.services import quota_moves, quotas, requests
+from cloudmgr.services import policy, quota_moves, quotas, requests
 from cloudmgr.services.organizations import CreateOrganization, create_organization
 from cloudmgr.services.quota_moves import CloseAccount, MergeAccounts, MoveAccount, TransferQuota
 from cloudmgr.services.quotas import SetLimits
+from cloudmgr.settings import Policy, Settings
+from quotas import OverAllotted
 from tests.services.people import City, person, project
 from tests.stocked import Desk, stand
 
@@ -82,6 +84,35 @@ def test_a_district_transfers_below_itself_and_nowhere_else(session: Session, lo
             person(Role.DISTRICT_ADMIN, city.furong, (Role.REQUESTER, city.root)),
             TransferQuota(giver=city.bureau.account_id, taker=city.yuelu.account_id, amounts={"vcpus": 1}, **WHY),
         )
+
+
+def test_policy_bounds_what_every_level_comes_to_allot(session: Session, local: Actor, city: City) -> None:
+    admin = person(Role.QUOTA_ADMIN, city.root)
+    set_limit(session, local, project(session, city.furong, "门户").account_id, vcpus=15)
+    set_limit(session, local, project(session, city.bureau, "网格").account_id, vcpus=150)
+    policy.attach(session, Settings(policy=Policy(quota_overallocation_max_pct=120)))
+    command = TransferQuota(giver=city.bureau.account_id, taker=city.yuelu.account_id, amounts={"vcpus": 60}, **WHY)
+    with pytest.raises(OverAllotted) as refused, session.begin_nested():
+        quota_moves.transfer(session, admin, command)
+    assert {(each["name"], each["limit"], each["allotted"]) for each in refused.value.errors} == {
+        ("单位430102", 40, 55),
+        ("单位430102-01", 40, 150),
+    }
+    set_limit(session, local, city.yuelu.account_id, vcpus=20)
+    with pytest.raises(OverAllotted) as refused:
+        quota_moves.merge(
+            session, admin, MergeAccounts(source=city.bureau.account_id, target=city.yuelu.account_id, **WHY)
+        )
+    assert [(each["limit"], each["allotted"]) for each in refused.value.errors] == [(120, 150)]
+
+
+def test_what_allots_no_more_than_before_is_transferred(session: Session, local: Actor, city: City) -> None:
+    admin = person(Role.QUOTA_ADMIN, city.root)
+    set_limit(session, local, city.root.account_id, vcpus=100)
+    policy.attach(session, Settings(policy=Policy(quota_overallocation_max_pct=100)))
+    command = TransferQuota(giver=city.bureau.account_id, taker=city.yuelu.account_id, amounts={"vcpus": 10}, **WHY)
+    quota_moves.transfer(session, admin, command)
+    assert [limit(session, each.account_id) for each in (city.furong, city.bureau, city.yuelu)] == [90, 90, 110]
 
 
 @pytest.mark.parametrize("role", sorted(set(Role) - {Role.QUOTA_ADMIN, Role.DISTRICT_ADMIN, Role.SECURITY_ADMIN}))

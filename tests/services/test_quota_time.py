@@ -270,6 +270,17 @@ def test_over_allotment_is_limited_by_policy(session: Session, city: City, with_
     assert [(each["limit"], each["allotted"]) for each in refused.value.errors] == [(300, 451)]
 
 
+def test_a_loan_allots_no_more_than_policy_allows(
+    session: Session, city: City, lender: Actor, borrower: Actor, local: Actor, with_policy: Callable[..., None]
+) -> None:
+    quotas.set_limits(session, local, city.bureau.account_id, limits(vcpus=100), replace=False)
+    made = offer(session, lender, city)
+    with_policy(quota_overallocation_max_pct=110)
+    with pytest.raises(OverAllotted) as refused:
+        quota_loans.decide(session, borrower, made.loan.loan_id, DecideLoan(decision="accept"))
+    assert [(each["limit"], each["allotted"]) for each in refused.value.errors] == [(80, 100)]
+
+
 def test_each_crossing_is_told_once_and_again_after_it_fell(session: Session, city: City) -> None:
     reader = person(Role.QUOTA_ADMIN, city.root)
     take(session, city.yuelu, 39)

@@ -60,6 +60,34 @@ def test_accounts_move_merge_close_and_open_again(console: Console, accounts) ->
         assert quotas.verify(session).ok
 
 
+def test_a_form_undoes_nobodys_decision(console: Console, accounts) -> None:
+    account, reader = accounts["芙蓉区"].account_id, console.reader("quota")
+    address = f"/quotas/{account}"
+
+    def opened() -> dict[str, str]:
+        fields = {field["name"]: field.get("value", "") for _, field in reader.page(address).fields if "name" in field}
+        return {name: text for name, text in fields.items() if name.startswith(("limits.", "seen."))}
+
+    def limits() -> dict[str, int | None]:
+        with console.world.session(write=False) as session:
+            return quotas.account_usage(session, account).limits
+
+    reader.post(address, **opened() | {"limits.vcpus": "400", "reason": "年初"})
+    form = opened()
+    reader.post(address, **form | {"limits.vcpus": "450", "reason": "追加"})
+    reader.post(address, **form | {"limits.servers": "30", "reason": "台数"})
+    assert (limits()["vcpus"], limits()["servers"]) == (450, 30)
+    page = reader.post(address, 409, **form | {"limits.vcpus": "420", "reason": "压减"})
+    assert "450" in page.text
+    assert limits()["vcpus"] == 450
+    again = {field["name"]: field.get("value", "") for _, field in page.fields if "name" in field}
+    assert (again["limits.vcpus"], again["seen.vcpus"], again["limits.servers"]) == ("420", "450", "30")
+    reader.post(
+        address, **{name: text for name, text in again.items() if name.startswith(("limits.", "seen.", "reason"))}
+    )
+    assert limits()["vcpus"] == 420
+
+
 def test_a_plan_is_tried_then_set(console: Console, accounts) -> None:
     reader = console.reader("quota")
     good = f"单位编码,vCPU（核）\n{accounts['芙蓉区'].code},480\n".encode()

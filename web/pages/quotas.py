@@ -1,6 +1,7 @@
 """Quotas: the tree as a table with bars, and one account with the form for its limits."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -85,12 +86,7 @@ def show(desk: DeskDep, account_id: uuid.UUID) -> Response:
     """Show one account."""
     view = quotas.get_usage(desk.session, desk.actor, account_id)
     sheet = _Sheet(desk, view)
-    limits = {
-        f"limits.{key}": str(limit // sheet.factor(key))
-        for key, limit in view.usage.limits.items()
-        if limit is not None
-    }
-    return sheet.page(Form(limits), 200)
+    return sheet.page(Form({f"limits.{key}": sheet.limit(key) for key in sheet.keys}), 200)
 
 
 @router.post(
@@ -103,10 +99,14 @@ def set_limits(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
     view = quotas.get_usage(desk.session, desk.actor, account_id)
     sheet = _Sheet(desk, view)
     limits: dict[str, int | str | None] = {}
+    seen: dict[str, int | None] = {}
     for key in sheet.keys:
-        given = typed_amount(values.get(f"limits.{key}", ""), sheet.factor(key))
-        if given != view.usage.limits.get(key):
-            limits[key] = given
+        was = _seen(values, key, view.usage.limits.get(key))
+        given = typed_amount(values.get(f"limits.{key}", ""), factor(key, was))
+        if given != was:
+            limits[key], seen[key] = given, was
+        else:
+            values[f"limits.{key}"] = sheet.limit(key)
     if new_key := values.get("new_key", "").strip():
         limits[new_key] = typed_amount(values.get("new_limit", ""), sheet.factor(new_key))
     payload = {"limits": limits, "reason": values.get("reason", "") or ("-" if values.get("what_if") else "")}
@@ -121,6 +121,7 @@ def set_limits(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
     except ValidationError as error:
         return desk.invalid(sheet.page, values, error, shown)
     desk.on_refusal(sheet.page, values, shown)
+    quotas.require_unchanged(desk.session, account_id, seen)
     if values.get("what_if"):
         found = quotas.what_if(desk.session, desk.actor, WhatIf(account=account_id, limits=wanted.limits))
         sheet.tried = [consequence(desk.words, each) for each in found] or [
@@ -160,6 +161,11 @@ class _Sheet:
         """Return how many units of the ledger one unit of the form is."""
         return factor(key, self._view.usage.limits.get(key))
 
+    def limit(self, key: str) -> str:
+        """Return the limit that stands, as the form shows it."""
+        limit = self._view.usage.limits.get(key)
+        return "" if limit is None else str(limit // self.factor(key))
+
     def page(self, form: Form, status: int) -> Response:
         """Draw it."""
         crumbs = [(self._desk.words.translate(N_("Quotas")), "/quotas")]
@@ -173,13 +179,21 @@ class _Sheet:
             room=self._room,
             tried=self.tried,
             shares=shares_of(self._desk, self._view),
-            keys=[(key, unit(key, self.factor(key))) for key in self.keys],
+            keys=[(key, unit(key, self.factor(key)), self._view.usage.limits.get(key)) for key in self.keys],
             may_set=self._view.may_set,
             offered=key_choices(self._desk.words),
             may_ask=self._desk.may(Action.REQUEST_MAKE) and not self._view.usage.is_closed,
             has_history=self._desk.may(Action.QUOTA_READ, self._view.path),
             form=form,
         )
+
+
+def _seen(values: Mapping[str, str], key: str, now: int | None) -> int | None:
+    """Return the limit that the form showed when it was opened; what stands now where it does not say."""
+    text = values.get(f"seen.{key}")
+    if text is None:
+        return now
+    return int(text) if text.isdecimal() else None
 
 
 def _start(desk: Desk, root: uuid.UUID | None) -> tuple[uuid.UUID | None, int]:
