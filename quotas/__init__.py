@@ -18,7 +18,7 @@ from quotas.guarantees import GuaranteeChange, set_guarantees
 from quotas.holdings import HeldPart, PartState, Reservation
 from quotas.holds import Hold, held_since_below, holds_below, pending_of
 from quotas.keys import DIMENSIONS, PLACEMENT_DIMENSIONS, Key, format_key, parse_key
-from quotas.limits import LimitChange, set_limits
+from quotas.limits import LimitChange, require_settable, set_limits
 from quotas.loan_books import Loan, LoanAmount, all_loans, changes_of, count_loans, get_loan, lent, loans_of
 from quotas.loans import (
     accept_loan,
@@ -139,6 +139,7 @@ __all__ = [
     "repair_from_entries",
     "require_allotment",
     "require_outlasting",
+    "require_settable",
     "reserve",
     "reserve_along",
     "resize",

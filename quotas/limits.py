@@ -11,7 +11,7 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import N_
-from quotas.accounts import lock_tree, require_open
+from quotas.accounts import lock_tree, no_such_account, require_open
 from quotas.admission import EMPTY, Level
 from quotas.books import BALANCES, ENTRIES, open_balances, read_levels
 from quotas.guarantees import require_ceilings
@@ -64,16 +64,36 @@ def set_limits(
     require_open(level)
     if replace:
         _require_all(level, wanted)
-    if level.parent_id is None:
-        require_at_root(wanted)
-    changes = []
-    for key, after in wanted.items():
-        before = level.balances.get(key, EMPTY).limit
-        if before != after:
-            changes.append(LimitChange(key, before, after))
-    require_ceilings(session, level, {change.key: change.after for change in changes})
+    changes = _admitted(session, level, wanted)
     change_limits(session, level, changes, new_id(), reason=reason, basis_no=basis_no, actor=actor)
     _supersede(session, account_id, [change.key for change in changes])
+    return changes
+
+
+def require_settable(session: Session, account_id: UUID, limits: Mapping[str, int | None]) -> None:
+    """Refuse limits that `set_limits` would refuse as things stand. Locks and changes nothing.
+
+    Raises:
+        GuaranteeRefused, RootLimitRequired, InvalidInput, Conflict, NotFound: see `set_limits`.
+    """
+    wanted = checked_limits(limits)
+    levels = read_levels(session, account_id)
+    if not levels:
+        raise no_such_account(account_id)
+    require_open(levels[-1])
+    _admitted(session, levels[-1], wanted)
+
+
+def _admitted(session: Session, level: Level, wanted: Mapping[Key, int | None]) -> list[LimitChange]:
+    """Return what changes at an account if these limits may be set there."""
+    if level.parent_id is None:
+        require_at_root(wanted)
+    changes = [
+        LimitChange(key, before, after)
+        for key, after in wanted.items()
+        if (before := level.balances.get(key, EMPTY).limit) != after
+    ]
+    require_ceilings(session, level, {change.key: change.after for change in changes})
     return changes
 
 

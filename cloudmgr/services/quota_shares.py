@@ -1,7 +1,7 @@
 """Use cases beside plain limits: guarantees, targets, and limits that hold for a time. Who may: whoever sets the limits."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from cloudmgr.services.inputs import Input, Text
 from cloudmgr.services.policy import policy_of
 from cloudmgr.services.quota_keys import require_countable
 from cloudmgr.services.quota_places import Place, places_of, require_may_set, visible_place
-from quotas import Changes, Target, Term, TermTurn
+from quotas import Allotment, Changes, Consequence, Finding, OverAllotted, Target, Term, TermTurn, parse_key
 
 MAX_KEYS = 200
 _FIRST_YEAR, _LAST_YEAR = 2000, 2999
@@ -129,7 +129,7 @@ def set_terms(
         basis_no=basis_no,
         actor=actor.username,
     )
-    begun = {quotas.parse_key(term.key): (term.before, term.amount) for term in terms if term.state != "waiting"}
+    begun = {parse_key(term.key): (term.before, term.amount) for term in terms if term.state != "waiting"}
     require_allotment(session, {account_id: begun})
     _record(
         session,
@@ -185,6 +185,26 @@ def require_allotment(session: Session, changes: Changes) -> None:
         OverAllotted: naming every account and key.
     """
     quotas.require_allotment(session, changes, policy_of(session).quota_overallocation_max_pct)
+
+
+def require_no_more_allotted(session: Session, found: Iterable[Finding]) -> None:
+    """Refuse limits that are only tried where they would allot more than policy allows.
+
+    Raises:
+        OverAllotted: naming every account and key.
+    """
+    most_pct = policy_of(session).quota_overallocation_max_pct
+    allotted = (Consequence.CHILDREN_ABOVE, Consequence.PROMISED_ABOVE)
+    over = [
+        allotment
+        for each in found
+        if each.consequence in allotted and each.over > each.before
+        if (allotment := Allotment(each.account_id, each.name, parse_key(each.key), each.limit, each.amount)).is_above(
+            most_pct
+        )
+    ]
+    if most_pct and over:
+        raise OverAllotted(over, most_pct)
 
 
 def require_in_reach(day: date | None, field: str) -> None:

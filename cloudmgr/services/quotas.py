@@ -255,13 +255,16 @@ def what_if(session: Session, actor: Actor, command: WhatIf) -> list[Over]:
 
     Raises:
         NotFound, Forbidden: the account is not the actor's to see, or lies in nothing whose quota they administer.
-        InvalidInput: a malformed key or amount, or a key that nothing is counted under.
+        GuaranteeRefused, OverAllotted, RootLimitRequired, InvalidInput, Conflict: whatever would refuse to set them.
     """
     place = visible_place(session, actor, command.account)
     if not may_rearrange(actor, place):
         require_may_set(actor, place)
     require_countable(session, [key for key, amount in command.limits.items() if amount is not None])
-    return quotas.what_if(session, command.account, command.limits)
+    quotas.require_settable(session, command.account, command.limits)
+    found = quotas.what_if(session, command.account, command.limits)
+    quota_shares.require_no_more_allotted(session, found)
+    return found
 
 
 def _view(actor: Actor, usage: AccountUsage, place: Place) -> AccountView:

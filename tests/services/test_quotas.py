@@ -5,11 +5,12 @@ from sqlmodel import Session, select
 
 import quotas as ledger
 from cloudmgr.domain.access import Actor, Role
-from cloudmgr.domain.errors import Forbidden, InvalidInput, NotFound
+from cloudmgr.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cloudmgr.domain.ids import new_id
 from cloudmgr.models import AuditEvent
-from cloudmgr.services import quota_proofs, quotas
-from cloudmgr.services.quotas import SetLimits
+from cloudmgr.services import policy, quota_proofs, quotas
+from cloudmgr.services.quotas import SetLimits, WhatIf
+from cloudmgr.settings import Policy, Settings
 from tests.services.people import City, person, project
 
 
@@ -116,6 +117,32 @@ def test_replacing_must_name_every_limit(session: Session, city: City) -> None:
     with pytest.raises(ledger.LimitOmitted) as refusal:
         quotas.set_limits(session, admin, city.root.account_id, limits(vcpus=1), replace=True)
     assert [each["key"] for each in refusal.value.errors] == ["servers"]
+
+
+def test_what_may_not_be_set_is_not_called_harmless(session: Session, local: Actor, city: City) -> None:
+    admin = person(Role.QUOTA_ADMIN, city.root)
+    quotas.set_limits(session, admin, city.furong.account_id, limits(vcpus=200), replace=False)
+    ledger.set_guarantees(session, account_id=city.furong.account_id, guarantees={"vcpus": 100}, reason="保障")
+    ledger.close_account(session, account_id=city.yuelu.account_id, reason="撤销", actor="x")
+    policy.attach(session, Settings(policy=Policy(quota_overallocation_max_pct=110)))
+    for place, wanted, refusal in (
+        (city.furong, {"vcpus": 50}, ledger.GuaranteeRefused),
+        (city.root, {"vcpus": None}, ledger.RootLimitRequired),
+        (city.yuelu, {"vcpus": 10}, Conflict),
+        (city.furong, {"vcpus": 8801}, ledger.OverAllotted),
+    ):
+        for attempt in (
+            lambda place=place, wanted=wanted: quotas.what_if(
+                session, admin, WhatIf(account=place.account_id, limits=wanted)
+            ),
+            lambda place=place, wanted=wanted: quotas.set_limits(
+                session, local, place.account_id, limits(**wanted), replace=False
+            ),
+        ):
+            with pytest.raises(refusal), session.begin_nested():
+                attempt()
+    found = quotas.what_if(session, admin, WhatIf(account=city.furong.account_id, limits={"vcpus": 8800}))
+    assert "promised_above" in {each.consequence.value for each in found}
 
 
 def test_verifying_is_recorded(session: Session, local: Actor, city: City) -> None:
