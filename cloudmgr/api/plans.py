@@ -24,7 +24,7 @@ router = api_router("", "requests")
 class OfferShape(Shape):
     """A way that would be granted now, or on a day. `change` is what to write into the request instead."""
 
-    kind: str = Field(examples=["arch"], description="arch, project, later, count or flavor")
+    kind: str = Field(examples=["arch"], description="arch, project, later, count, flavor or lease")
     message: str
     change: dict[str, Any]
     given_up_pct: int = Field(description="How much of the vCPUs asked for it does without.")

@@ -243,10 +243,16 @@ def reopen(session: Session, actor: Actor, account_id: uuid.UUID, command: Close
     """Let a closed account take charges again; its limits stay zero until they are set.
 
     Raises:
-        NotFound, Forbidden: the account is not the actor's to see or to change. Conflict: the account above is closed.
+        NotFound, Forbidden: the account is not the actor's to see or to change.
+        Conflict: the account above is closed, or the organization is inactive.
     """
     place = visible_place(session, actor, account_id)
     require_may_set(actor, place)
+    owner = organizations.get(session, place.owner_id) if place.kind == "organization" else None
+    if owner is not None and not owner.is_active:
+        raise Conflict(
+            N_("{organization} is inactive; activate it first, then open its account."), organization=owner.name
+        )
     if quotas.reopen_account(session, account_id=account_id):
         _record(session, actor, Event.QUOTA_REOPEN, account_id, place, command)
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlmodel import Session
 
 import quotas
-from cloudmgr.domain import clock
+from cloudmgr.domain import clock, leases
 from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.architectures import Architecture
 from cloudmgr.domain.errors import Refusal
@@ -34,7 +34,7 @@ class Offer:
     """One way that would be granted now, or on a day. `change` is what to write into the request instead."""
 
     kind: str
-    """arch, project, later, count or flavor"""
+    """arch, project, later, count, flavor or lease"""
     message: Message
     change: Mapping[str, Any] = field(default_factory=dict)
     given_up_pct: int = 0
@@ -47,11 +47,11 @@ def offers(
 ) -> list[Offer]:
     """Return what would fit instead, cheapest first; empty where the quota does not refuse at all."""
     if quota.ok:
-        return []
+        return list(_shorter(session, actor, command, resolved))
     found = [
         *_other_architectures(session, actor, command),
         *_other_projects(session, actor, command, resolved),
-        *_later(session, actor, quota),
+        *_later(session, actor, quota, command.lease_end),
         *_fewer(session, command, resolved),
         *_smaller(session, actor, command, resolved),
     ]
@@ -87,8 +87,24 @@ def _other_projects(
             return
 
 
-def _later(session: Session, actor: Actor, quota: Preview) -> Iterator[Offer]:
-    """Find the day on which leases that end have freed enough at every limit that binds, if nobody renews them."""
+def _shorter(session: Session, actor: Actor, command: CreateRequest, resolved: ResolvedCreate) -> Iterator[Offer]:
+    """Find the longest lease that ends with the loans it needs."""
+    parts = [server.part(command.env.value) for server in resolved.servers]
+    account_id = resolved.project.account_id
+    outlived = quotas.outliving(session, account_id=account_id, parts=parts, until=leases.ends_at(command.lease_end))
+    for ends in sorted({each.loan.until for each in outlived}, reverse=True):
+        day = ends.astimezone(clock.SHANGHAI).date()
+        change = {"lease_end": day, "lease_long_term": False}
+        if _fits(session, actor, command.model_copy(update=change)) and not quotas.outliving(
+            session, account_id=account_id, parts=parts, until=leases.ends_at(day)
+        ):
+            message = Message(N_("All of it fits with a lease until {day}."), {"day": day.isoformat()})
+            yield Offer("lease", message, {**change, "lease_end": day.isoformat()})
+            return
+
+
+def _later(session: Session, actor: Actor, quota: Preview, lease_end: date | None) -> Iterator[Offer]:
+    """Find the day within the lease on which others that end have freed enough at every limit, if nobody renews them."""
     missing = {(bound.account_id, bound.key): bound.asked - bound.left for bound in quota.bindings}
     if any(bound.asked > bound.limit for bound in quota.bindings):
         return  # it would not fit into the limit if everything else were gone
@@ -111,6 +127,8 @@ def _later(session: Session, actor: Actor, quota: Preview) -> Iterator[Offer]:
         if helps and server.lease_end is not None:
             ending.append((server.name, actor.may(Action.SERVER_READ, path)))
             day = server.lease_end + grace
+            if lease_end is not None and day > lease_end:
+                return  # the servers would not be needed any more
         if day is not None and all(lacking <= 0 for lacking in missing.values()):
             names = [name for name, is_seen in ending if is_seen][:MAX_NAMES]
             message = Message(

@@ -203,6 +203,14 @@ def test_merged_organizations_are_one_with_projects_limits_and_clouds(session: S
         quota_moves.merge(session, admin, MergeAccounts(source=system.account_id, target=city.yuelu.account_id, **WHY))
 
 
+def test_the_account_of_a_merged_organization_is_not_opened_again(session: Session, city: City) -> None:
+    admin = person(Role.QUOTA_ADMIN, city.root)
+    quota_moves.merge(session, admin, MergeAccounts(source=city.bureau.account_id, target=city.yuelu.account_id, **WHY))
+    with pytest.raises(Conflict, match="inactive"):
+        quota_moves.reopen(session, admin, city.bureau.account_id, CloseAccount(**WHY))
+    assert ledger.account_usage(session, city.bureau.account_id).is_closed
+
+
 def test_closing_and_opening_again_are_recorded_once(session: Session, city: City) -> None:
     admin = person(Role.DISTRICT_ADMIN, city.furong)
     system = project(session, city.furong, "门户")

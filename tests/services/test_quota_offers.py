@@ -78,6 +78,40 @@ def test_after_leases_that_end(desk: Desk) -> None:
     assert later.available_on < date(today.year + 2, 1, 1)
 
 
+def test_no_day_after_the_lease_asked_for_is_offered(desk: Desk) -> None:
+    requests.submit_new(desk.session, desk.actor("requester"), desk.world.command(count=4, name="old"))
+    today = clock.today()
+    for server in desk.session.exec(select(Server)).all():
+        stand(desk.session, server.id).lease_end = today + timedelta(days=60)
+    desk.session.flush()
+    limit(desk, desk.world.furong.account_id, {"servers": 5})
+    assert "later" not in kinds(offers(desk, count=3, lease_end=today + timedelta(days=30)))
+    assert "later" in kinds(offers(desk, count=3, lease_end=today + timedelta(days=365)))
+
+
+def test_a_lease_that_ends_with_the_loan_is_offered(desk: Desk) -> None:
+    day, world = clock.today() + timedelta(days=30), desk.world
+    limit(desk, world.furong.account_id, {"servers": 1})
+    limit(desk, world.yuelu.account_id, {"servers": 9})
+    sides = {"lender": world.yuelu.account_id, "borrower": world.furong.account_id}
+    loan = quotas.offer_loan(
+        desk.session,
+        **sides,
+        amounts={"servers": 4},
+        until=clock.end_of_day(day),
+        side="lender",
+        signer="a",
+        reason="借",
+    )
+    quotas.accept_loan(desk.session, loan.loan_id, signer="b")
+    lasting = world.command(count=3, lease_end=day + timedelta(days=300))
+    found = plans.plan(desk.session, desk.actor("requester"), lasting)
+    assert [each["code"] for each in found.refusals] == ["loan_ends_first"]
+    (offer,) = found.offers
+    assert (offer.kind, offer.change["lease_end"]) == ("lease", day.isoformat())
+    assert offers(desk, count=3, lease_end=day) == []
+
+
 def test_what_would_never_fit_is_not_promised_for_later(desk: Desk) -> None:
     limit(desk, desk.world.furong.account_id, {"servers": 2})
     assert "later" not in kinds(offers(desk, count=3))
