@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from cloudmgr.cli_quota_moves import account_of, amount_of
+from cloudmgr.cli_quota_moves import account_of, amounts_of
 from cloudmgr.cli_support import Place, place_of, show_json, show_table, transaction
 from cloudmgr.domain import clock
 from cloudmgr.domain.events import Event
@@ -66,7 +66,7 @@ def offer(
         command = OfferLoan(
             lender=account_of(session, lender),
             borrower=account_of(session, borrower),
-            amounts=dict(map(amount_of, amounts)),
+            amounts=amounts_of(amounts),
             until=until.date(),
             reason=reason,
             basis_no=basis_no,
@@ -115,7 +115,7 @@ def _decide(
 ) -> None:
     place = place_of(ctx)
     with transaction(place, event=Event.QUOTA_LOAN, object_name=str(loan)) as (session, actor):
-        given = dict(map(amount_of, amounts)) if amounts else None
+        given = amounts_of(amounts) if amounts else None
         command = DecideLoan(decision=decision, amounts=given, comment=comment)
         done = quota_loans.decide(session, actor, loan, command)
     _show(place, [done], as_json=as_json)

@@ -49,7 +49,7 @@ def transfer(
         command = TransferQuota(
             giver=account_of(session, giver),
             taker=account_of(session, taker),
-            amounts=dict(map(amount_of, amounts)),
+            amounts=amounts_of(amounts),
             reason=reason,
             basis_no=basis_no,
         )
@@ -156,12 +156,17 @@ def account_of(session: Session, code: str) -> UUID:
     return found[0][0]
 
 
-def amount_of(text: str) -> tuple[str, int]:
-    """Return key and amount of a text like vcpus=64."""
-    key, _, amount = text.rpartition("=")
-    if not key or not amount.isdecimal():
-        raise CommandFailed(N_("{text} is no amount; write it like vcpus=64."), text=text)
-    return key, int(amount)
+def amounts_of(texts: Sequence[str]) -> dict[str, int]:
+    """Return amounts by key of texts like vcpus=64."""
+    amounts: dict[str, int] = {}
+    for text in texts:
+        key, _, amount = text.rpartition("=")
+        if not key or not amount.isdecimal():
+            raise CommandFailed(N_("{text} is no amount; write it like vcpus=64."), text=text)
+        if key in amounts:
+            raise CommandFailed(N_("{key} is given twice; write it once."), key=key)
+        amounts[key] = int(amount)
+    return amounts
 
 
 def _tell(place: Place, done: Rearranged, *, as_json: bool) -> None:

@@ -4,8 +4,9 @@ A workbook is a zip of XML from whoever sent it: how large it is unpacked is ask
 """
 
 import io
+import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time
 from typing import Any
 
@@ -23,6 +24,7 @@ MAX_UNPACKED = 64 * 1024 * 1024
 MAX_CELLS = 500_000
 SIGNATURE = b"PK\x03\x04"
 MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_FORMULA = re.compile(rb"<(?:\w+:)?f[ />]")
 _WIDTH, _LIST_ROWS = 18, 5_000
 
 
@@ -34,16 +36,17 @@ def is_workbook(content: bytes) -> bool:
 def read(content: bytes) -> list[list[str]]:
     """Return the first sheet line by line, every cell as text; lines behind the last one that holds anything are left out.
 
+    A formula is what was calculated of it; one that nobody has calculated stands as it was written, beginning with `=`.
+
     Raises:
         InvalidInput: no workbook, a damaged one, or one too large unpacked.
     """
     try:
         _check_size(content)
-        book = load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
-        try:
-            return _lines(book.worksheets[0].iter_rows(values_only=True))
-        finally:
-            book.close()
+        rows = _rows(content, calculated=True)
+        if _has_formulas(content):
+            rows = map(_with_formulas, rows, _rows(content, calculated=False))
+        return _lines(rows)
     except InvalidInput:
         raise
     except Exception as error:  # the edge to a parser of foreign bytes: whatever it trips over, the file is at fault
@@ -57,6 +60,28 @@ def _check_size(content: bytes) -> None:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > MAX_UNPACKED:
             raise InvalidInput(N_("The workbook is too large when unpacked. Send it in parts."))
+
+
+def _has_formulas(content: bytes) -> bool:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return any(
+            _FORMULA.search(archive.read(name)) for name in archive.namelist() if name.startswith("xl/worksheets/")
+        )
+
+
+def _rows(content: bytes, *, calculated: bool) -> Iterator[Sequence[Any]]:
+    book = load_workbook(io.BytesIO(content), read_only=True, data_only=calculated, keep_links=False)
+    try:
+        yield from book.worksheets[0].iter_rows(values_only=True)
+    finally:
+        book.close()
+
+
+def _with_formulas(row: Sequence[Any], written: Sequence[Any]) -> list[Any]:
+    return [
+        getattr(formula, "text", formula) if value is None else value
+        for value, formula in zip(row, written, strict=True)
+    ]
 
 
 def _lines(rows: Iterable[Sequence[Any]]) -> list[list[str]]:
@@ -87,6 +112,11 @@ def _text(value: Any) -> str:
     if isinstance(value, date):
         return value.isoformat()
     return str(value).strip()
+
+
+def column_name(at: int) -> str:
+    """Return what a spreadsheet program calls a column; the first, at 0, is A."""
+    return get_column_letter(at + 1)
 
 
 def write(

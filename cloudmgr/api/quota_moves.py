@@ -9,11 +9,11 @@ from cloudmgr.api.shapes import Shape
 from cloudmgr.domain.access import Action
 from cloudmgr.domain.events import Event
 from cloudmgr.http.deps import ActorDep, SessionDep
-from cloudmgr.http.routes import api_router, rule
+from cloudmgr.http.routes import OnceRoute, api_router, rule
 from cloudmgr.services import quota_moves
 from cloudmgr.services.quota_moves import CloseAccount, MergeAccounts, MoveAccount, Rearranged, TransferQuota
 
-router = api_router("/quotas", "quotas")
+router = api_router("/quotas", "quotas", OnceRoute)
 
 
 class ChangedLimitsShape(Shape):

@@ -9,12 +9,12 @@ from cloudmgr.api.quota_shapes import LoanShape, LoanTableShape, QuotaShape, loa
 from cloudmgr.domain.access import Action
 from cloudmgr.domain.events import Event
 from cloudmgr.http.deps import ActorDep, SessionDep
-from cloudmgr.http.routes import api_router, rule
+from cloudmgr.http.routes import OnceRoute, api_router, rule
 from cloudmgr.services import quota_loans, quota_shares, quotas
 from cloudmgr.services.quota_loans import DecideLoan, OfferLoan
 from cloudmgr.services.quota_shares import SetGuarantees, SetTarget
 
-router = api_router("/quotas", "quotas")
+router = api_router("/quotas", "quotas", OnceRoute)
 
 State = Literal["offered", "active", "overdue", "returned", "declined", "cancelled", "expired"]
 

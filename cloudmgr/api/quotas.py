@@ -11,11 +11,11 @@ from cloudmgr.api.shapes import Shape
 from cloudmgr.domain.access import Action
 from cloudmgr.domain.events import Event
 from cloudmgr.http.deps import ActorDep, SessionDep
-from cloudmgr.http.routes import api_router, rule
+from cloudmgr.http.routes import OnceRoute, api_router, rule
 from cloudmgr.services import quotas
 from cloudmgr.services.quotas import SetLimits, WhatIf
 
-router = api_router("/quotas", "quotas")
+router = api_router("/quotas", "quotas", OnceRoute)
 
 
 class QuotaTableShape(Shape):

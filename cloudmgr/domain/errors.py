@@ -49,6 +49,12 @@ class InvalidInput(Refusal):
     invalid: Sequence[Mapping[str, Any]] = ()
 
 
+class Malformed(Refusal):
+    """The input cannot be read as one thing only."""
+
+    code = "malformed"
+
+
 class NotFound(Refusal):
     """No such thing, or not yours to know of."""
 

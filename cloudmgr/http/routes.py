@@ -4,7 +4,9 @@ Also what every route does before its endpoint: unknown query parameters are ref
 carry an Idempotency-Key.
 """
 
+import json
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -17,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from cloudmgr.domain.access import Action
-from cloudmgr.domain.errors import InvalidInput
+from cloudmgr.domain.errors import InvalidInput, Malformed
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.domain.messages import Message as Words
@@ -80,7 +82,7 @@ class RuledRoute(APIRoute):
     async def _answer(self, handler: Callable[[Request], Coroutine[Any, Any, Response]], request: Request) -> Response:
         if self.is_strict:
             self._check_query(request)
-            await self._check_content_type(request)
+            await self._check_body(request)
         if request.method != "POST" or (self.openapi_extra or {}).get("x-forgets"):
             return await handler(request)
         call = idempotency.call_of(request, await request.body()) if idempotency.HEADER in request.headers else None
@@ -121,7 +123,7 @@ class RuledRoute(APIRoute):
                 errors=[{"field": name[:100], "rule": "unknown", "message": words} for name in unknown[:20]],
             )
 
-    async def _check_content_type(self, request: Request) -> None:
+    async def _check_body(self, request: Request) -> None:
         if self.body_field is None or not await request.body():
             return
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -129,6 +131,25 @@ class RuledRoute(APIRoute):
             media_type.startswith("application/") and media_type.endswith("+json")
         ):
             raise HTTPException(STATUS["unsupported_media_type"])
+
+
+class OnceRoute(RuledRoute):
+    """A route whose body names nothing twice: of two amounts of one key, nobody knows which is meant."""
+
+    async def _check_body(self, request: Request) -> None:
+        await super()._check_body(request)
+        if self.body_field is not None:
+            with suppress(ValueError, RecursionError):  # no JSON: told where the body is read
+                json.loads(await request.body(), object_pairs_hook=_named_once)
+
+
+def _named_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        names = [name for name, _ in members]
+        name = next(name for name in names if names.count(name) > 1)[:100]
+        raise Malformed(N_("The body names {name} twice. Name it once."), field=name, name=name)
+    return found
 
 
 class PageRoute(RuledRoute):
@@ -155,12 +176,12 @@ def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": ProblemDocument, "description": described[code]} for code in codes}
 
 
-def api_router(prefix: str, tag: str) -> APIRouter:
+def api_router(prefix: str, tag: str, route_class: type[RuledRoute] = RuledRoute) -> APIRouter:
     """Return a router of JSON routes under /api/v1. Every route needs `openapi_extra=rule(…)`."""
     return APIRouter(
         prefix=f"/api/v1{prefix}",
         tags=[tag],
-        route_class=RuledRoute,
+        route_class=route_class,
         responses=_problems(400, 401, 403, 404, 409, 422, 503),
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cloudmgr.adapters.workbooks import column_name
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.units import MIB_PER_GIB
@@ -49,6 +50,14 @@ _NO_LIMIT = frozenset({"无", "不限", "无限制", "none", "null"})
 _YES_NO = {"是": "true", "否": "false"}
 _HEADING = re.compile(r"(?P<name>[^(){}]+?)\s*(?:\((?P<unit>[^()]*)\))?\s*(?:\{(?P<dims>[^{}]*)\})?")
 _WHOLE = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+")
+
+
+_UNHEADED = Message(
+    N_("This column has no heading. In CSV, a number with thousands separators stands in quotation marks.")
+)
+_UNCALCULATED = Message(
+    N_("This formula has no result in the file. Calculate and save it in a spreadsheet program, or write the number.")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,7 @@ def understood(lines: Sequence[Sequence[str]]) -> PlanSheet:
         InvalidInput: no column of account codes, a column that is not known or stands twice, too many lines.
     """
     places, columns = _columns(lines[0])
+    headed = {at for at, heading in enumerate(lines[0]) if plain(heading)}
     filled = [(number, line) for number, line in enumerate(lines[1:], 2) if any(cell.strip() for cell in line)]
     if len(filled) > MAX_ROWS:
         raise InvalidInput(
@@ -117,12 +127,19 @@ def understood(lines: Sequence[Sequence[str]]) -> PlanSheet:
     rows, errors = [], []
     for number, line in filled:
         cells = {at: plain(cell) for at, cell in enumerate(line)}
+        errors += [
+            PlanError(number, column_name(at), text[:100], _UNHEADED)
+            for at, text in cells.items()
+            if text and at not in headed
+        ]
         amounts: dict[str, int | None] = {}
         for at, column in columns.items():
             text = cells.get(at, "")
             if not text:
                 continue
-            if text.lower() in _NO_LIMIT:
+            if text.startswith("="):
+                errors.append(PlanError(number, column.title, text[:100], _UNCALCULATED))
+            elif text.lower() in _NO_LIMIT:
                 amounts[column.key] = None
             elif _WHOLE.fullmatch(text):
                 amounts[column.key] = int(text.replace(",", "")) * column.factor

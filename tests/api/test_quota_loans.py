@@ -41,6 +41,25 @@ def set_limit(office: Office, account: str, **limits: int) -> Any:
     return answer.json()
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("transfers", b'{"from":"%s","to":"%s","amounts":{"vcpus":1,"vcpus":2},"reason":"x"}'),
+        ("loans", b'{"lender":"%s","borrower":"%s","amounts":{"vcpus":1,"vcpus":2},"until":"2030-01-01","reason":"x"}'),
+        ("what-if", b'{"account":"%s","limits":{"vcpus":1,"vcpus":2}}'),
+    ],
+)
+def test_a_key_that_stands_twice_in_a_body_is_refused(office: Office, path: str, body: bytes) -> None:
+    account = str(office.world.root.account_id).encode()
+    answer = office.client("quotas").post(
+        f"/api/v1/quotas/{path}",
+        content=body.replace(b"%s", account),
+        headers={"content-type": "application/json"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+    assert [each["field"] for each in answer.json()["errors"]] == ["vcpus"]
+
+
 def test_a_loan_from_its_offer_to_its_return(office: Office) -> None:
     with office.world.session() as session:
         furong, yuelu = (account_of(session, code) for code in (office.world.furong.code, office.world.yuelu.code))

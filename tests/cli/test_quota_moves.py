@@ -37,6 +37,7 @@ def test_limits_go_over_and_accounts_move_merge_and_close(run: Run, limits: Any)
     done = run("quota", "transfer", "430102", "430104", "vcpus=30", *why, "--json")
     assert [each["after"] for each in done.json["limits"]] == [70, 130]
     assert run("quota", "transfer", "430102", "430104", "vcpus=71", *why).status == 1
+    assert run("quota", "transfer", "430102", "430104", "vcpus=1", "vcpus=2", *why).status == 1
     assert run("quota", "transfer", "430102", "nowhere", "vcpus=1", *why).status == 1
     assert run("quota", "move", "430102-01", "430104", *why).status == 0
     assert run("quota", "close", "430102-01", *why).status == 0

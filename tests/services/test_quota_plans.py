@@ -1,6 +1,9 @@
 """The yearly plan from a sheet: headings, cells, previews, and all or none."""
 
+import io
+
 import pytest
+from openpyxl import Workbook
 from sqlmodel import Session, select
 
 import quotas as ledger
@@ -122,3 +125,22 @@ def test_every_resource_has_a_heading_that_is_read_again() -> None:
     ]
     sheet = understood([["编码", *(title_of(parse_key(key)) for key in keys)]])
     assert list(sheet.columns) == keys
+
+
+def test_a_cell_beyond_the_heading_and_a_formula_without_result_are_told(session: Session, city: City) -> None:
+    admin = person(Role.QUOTA_ADMIN, city.root)
+    for text in ("单位编码,vCPU（核）\n430102,1,000\n", "单位编码,vCPU（核）,\n430102,1,000\n"):
+        with pytest.raises(ImportRefused) as refused:
+            load(session, admin, text)
+        assert [(each["row"], each["column"], each["value"]) for each in refused.value.errors] == [(2, "C", "000")]
+    book = Workbook()
+    book.active.append(["单位编码", "vCPU（核）"])
+    book.active.append(["430102", "=400+80"])
+    file = io.BytesIO()
+    book.save(file)
+    with pytest.raises(ImportRefused) as refused:
+        quota_plans.load(session, admin, file.getvalue(), options())
+    assert [(each["row"], each["column"], each["value"]) for each in refused.value.errors] == [
+        (2, "vCPU（核）", "=400+80")
+    ]
+    assert limits(session, city.furong.account_id) == {}

@@ -44,6 +44,11 @@ def test_a_transfer_is_made_and_a_refused_one_says_why(console: Console, account
     assert "空闲" in reader.post(address, 409, **sent, **{"amount.0": "101"}).text
     reader.post(address, 422, **(sent | {"to": "nowhere"}), **{"amount.0": "1"})
     reader.post(address, 422, **(sent | {"reason": ""}), **{"amount.0": "1"})
+    page = reader.post(address, 422, **sent, **{"amount.0": "1", "key.1": "vcpus", "amount.1": "2"})
+    assert "重复选择" in page.text
+    assert "请填写划转数量" in reader.post(address, 422, **sent, **{"key.1": "vcpus", "amount.1": "2"}).text
+    assert "请选择" in reader.post(address, 422, **sent, **{"amount.0": "1", "amount.1": "2"}).text
+    assert limit(console, giver) == 100
     reader.post(address, 303, **sent, **{"amount.0": "30"})
     assert (limit(console, giver), limit(console, taker)) == (70, 130)
 

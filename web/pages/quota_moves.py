@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from cloudmgr.domain.access import Action
-from cloudmgr.domain.errors import ImportRefused
+from cloudmgr.domain.errors import ImportRefused, InvalidInput
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.http.files import saved_file
@@ -30,7 +30,10 @@ router = page_router()
 _LINES = 4
 _UNPROCESSABLE = 422
 _WORKBOOK = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_FIELDS = ("to", "parent", "target", "reason", "basis_no", *(f"amount.{n}" for n in range(_LINES)))
+_FIELDS = (
+    *("to", "parent", "target", "reason", "basis_no"),
+    *(f"{part}.{line}" for line in range(_LINES) for part in ("key", "amount")),
+)
 _PLAN_FIELDS = ("reason", "basis_no")
 
 
@@ -90,12 +93,9 @@ def show(desk: DeskDep, account_id: uuid.UUID) -> Response:
 def transfer(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
     """Give limits of this account to another."""
     values = texts(sent)
-    amounts: dict[str, Any] = {}
-    for line in range(_LINES):
-        if (key := values.get(f"key.{line}", "").strip()) and (typed := values.get(f"amount.{line}", "").strip()):
-            amounts[key] = in_gib(key, typed)
 
     def act() -> None:
+        amounts = _amounts(values)
         taker = _code(desk, values, "to")
         wanted = {"from": str(account_id), "to": str(taker), "amounts": amounts, **_why(values)}
         quota_moves.transfer(desk.session, desk.actor, command(TransferQuota, wanted))
@@ -147,6 +147,21 @@ def reopen(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
         quota_moves.reopen(desk.session, desk.actor, account_id, command(CloseAccount, _why(values)))
 
     return _done(desk, account_id, values, act, f"/quotas/{account_id}")
+
+
+def _amounts(values: dict[str, str]) -> dict[str, Any]:
+    amounts: dict[str, Any] = {}
+    for line in range(_LINES):
+        key, typed = (values.get(f"{part}.{line}", "").strip() for part in ("key", "amount"))
+        if key and not typed:
+            raise InvalidInput(N_("Say how much of it goes."), field=f"amount.{line}")
+        if typed and not key:
+            raise InvalidInput(N_("Choose what this is an amount of."), field=f"key.{line}")
+        if key in amounts:
+            raise InvalidInput(N_("This is chosen twice; give it one amount."), field=f"key.{line}")
+        if key:
+            amounts[key] = in_gib(key, typed)
+    return amounts
 
 
 def _done(desk: Desk, account_id: uuid.UUID, values: dict[str, str], act: Callable[[], None], address: str) -> Response:
