@@ -19,7 +19,7 @@ from quotas.holdings import HeldPart, PartState, Reservation
 from quotas.holds import Hold, held_since_below, holds_below, pending_of
 from quotas.keys import DIMENSIONS, PLACEMENT_DIMENSIONS, Key, format_key, parse_key
 from quotas.limits import LimitChange, require_settable, set_limits
-from quotas.loan_books import Loan, LoanAmount, all_loans, changes_of, count_loans, get_loan, lent, loans_of
+from quotas.loan_books import Loan, LoanAmount, all_loans, changes_of, count_loans, get_loan, lent
 from quotas.loans import (
     accept_loan,
     due_loans,
@@ -119,7 +119,6 @@ __all__ = [
     "held_since_below",
     "holds_below",
     "lent",
-    "loans_of",
     "lock_accounts",
     "lock_tree",
     "merge_accounts",

@@ -11,8 +11,8 @@ from sqlmodel import Session
 from quotas.accounts import ACCOUNTS, no_such_account
 from quotas.admission import EMPTY, Level
 from quotas.books import BALANCES, read_levels
-from quotas.keys import Key, parse_key
-from quotas.parts import check_amount
+from quotas.keys import Key
+from quotas.parts import by_key
 
 
 class Consequence(StrEnum):
@@ -56,10 +56,7 @@ def what_if(session: Session, account_id: UUID, limits: Mapping[str, int | None]
     Raises:
         NotFound: no such account. InvalidInput: a malformed key or an impossible amount.
     """
-    wanted = {parse_key(text): amount for text, amount in limits.items()}
-    for key, amount in wanted.items():
-        if amount is not None:
-            check_amount(str(key), amount)
+    wanted = by_key(limits, within="limits")
     levels = read_levels(session, account_id)
     if not levels:
         raise no_such_account(account_id)

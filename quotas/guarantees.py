@@ -20,8 +20,8 @@ from cloudmgr.domain.messages import N_
 from quotas.accounts import ACCOUNTS, lock_tree
 from quotas.admission import EMPTY, Level
 from quotas.books import BALANCES, ENTRIES, read_levels
-from quotas.keys import Key, parse_key, stored_key
-from quotas.parts import check_amount
+from quotas.keys import Key, stored_key
+from quotas.parts import by_key
 from quotas.refusals import GuaranteeRefused
 
 
@@ -46,7 +46,7 @@ def set_guarantees(
         InvalidInput: a malformed or doubled key, an impossible amount, the root, no reason.
         NotFound: no such account.
     """
-    wanted = _checked(guarantees)
+    wanted = by_key(guarantees, within="guarantees")
     if not reason.strip():
         raise InvalidInput(N_("Say why the guarantee changes."), field="reason")
     lock_tree(session, account_id)
@@ -151,17 +151,6 @@ def mismatches(connection: sa.Connection) -> Iterator[tuple[UUID, str, str, int,
     )
     for account_id, key, recorded, recounted in rows:
         yield account_id, key, "guaranteed", recorded, recounted
-
-
-def _checked(guarantees: Mapping[str, int]) -> dict[Key, int]:
-    wanted: dict[Key, int] = {}
-    for text, amount in guarantees.items():
-        key = parse_key(text)
-        if key in wanted:
-            raise InvalidInput(N_("Quota key {key} is given twice."), field=f"guarantees.{text}", key=str(key))
-        check_amount(str(key), amount)
-        wanted[key] = amount
-    return wanted
 
 
 def _problems(

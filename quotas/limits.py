@@ -15,8 +15,8 @@ from quotas.accounts import lock_tree, no_such_account, require_open
 from quotas.admission import EMPTY, Level
 from quotas.books import BALANCES, ENTRIES, open_balances, read_levels
 from quotas.guarantees import require_ceilings
-from quotas.keys import Key, parse_key
-from quotas.parts import check_amount
+from quotas.keys import Key
+from quotas.parts import by_key
 from quotas.recount import recounted
 from quotas.refusals import LimitOmitted, RootLimitRequired
 from quotas.tables import LimitRow
@@ -56,7 +56,7 @@ def set_limits(
         InvalidInput: a malformed or doubled key, an impossible amount, no reason.
         Conflict: the account is closed. NotFound: no such account.
     """
-    wanted = checked_limits(limits)
+    wanted = by_key(limits, within="limits")
     if not reason.strip():
         raise InvalidInput(N_("Say why the limit changes."), field="reason")
     lock_tree(session, account_id)
@@ -76,7 +76,7 @@ def require_settable(session: Session, account_id: UUID, limits: Mapping[str, in
     Raises:
         GuaranteeRefused, RootLimitRequired, InvalidInput, Conflict, NotFound: see `set_limits`.
     """
-    wanted = checked_limits(limits)
+    wanted = by_key(limits, within="limits")
     levels = read_levels(session, account_id)
     if not levels:
         raise no_such_account(account_id)
@@ -137,28 +137,6 @@ def end_terms(session: Session, account_id: UUID) -> None:
         .where(terms.c.account_id == account_id, terms.c.state.in_(("waiting", "in_force")))
         .values(state=sa.case((terms.c.state == "waiting", "cancelled"), else_="superseded"), changed_at=clock.now())
     )
-
-
-def checked_limits(limits: Mapping[str, int | None]) -> dict[Key, int | None]:
-    """Return limits by key.
-
-    Raises:
-        InvalidInput: a malformed or doubled key, or an impossible amount.
-    """
-    wanted: dict[Key, int | None] = {}
-    for text, amount in limits.items():
-        field = f"limits.{text}"
-        try:
-            key = parse_key(text)
-            if amount is not None:
-                check_amount(str(key), amount)
-        except InvalidInput as refusal:
-            refusal.field = field
-            raise
-        if key in wanted:
-            raise InvalidInput(N_("Quota key {key} is given twice."), field=field, key=str(key))
-        wanted[key] = amount
-    return wanted
 
 
 def _require_all(level: Level, wanted: Mapping[Key, int | None]) -> None:

@@ -32,11 +32,12 @@ class LoanAmount:
     amount: int
     outstanding: int
     owed: int
+    has_begun: bool = True
 
     @property
     def returned(self) -> int:
-        """What is back with the lender; before the loan begins that is all of it."""
-        return self.amount - self.outstanding - self.owed
+        """What is back with the lender; nothing of an offer that never began."""
+        return self.amount - self.outstanding - self.owed if self.has_begun else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +76,25 @@ def get_loan(session: Session, loan_id: UUID) -> Loan:
     return found[0]
 
 
-def loans_of(session: Session, account_ids: Iterable[UUID], *, states: Sequence[str] = ()) -> list[Loan]:
-    """Return the loans in which one of these accounts lends or borrows, the newest first; in these states, or in any."""
-    ids = list(account_ids)
-    condition = sa.or_(LOANS.c.lender_id.in_(ids), LOANS.c.borrower_id.in_(ids))
-    return _read(session, sa.and_(condition, LOANS.c.state.in_(states)) if states else condition)
+def all_loans(
+    session: Session,
+    *,
+    account: UUID | None = None,
+    states: Sequence[str] = (),
+    below: UUID | None = None,
+    most: int = 500,
+) -> list[Loan]:
+    """Return the loans of one account, or of all, in these states, or in any, the newest first, at most so many.
 
-
-def all_loans(session: Session, *, states: Sequence[str] = (), most: int = 500) -> list[Loan]:
-    """Return the loans in these states, or in any, the newest first, at most so many."""
-    condition = LOANS.c.state.in_(states) if states else sa.true()
-    newest = sa.select(LOANS.c.id).where(condition).order_by(LOANS.c.id.desc()).limit(most)
+    With `below`, only those older than that loan.
+    """
+    newest = sa.select(LOANS.c.id).order_by(LOANS.c.id.desc()).limit(most)
+    if account is not None:
+        newest = newest.where(sa.or_(LOANS.c.lender_id == account, LOANS.c.borrower_id == account))
+    if states:
+        newest = newest.where(LOANS.c.state.in_(states))
+    if below is not None:
+        newest = newest.where(LOANS.c.id < below)
     return _read(session, LOANS.c.id.in_(newest))
 
 
@@ -301,12 +310,15 @@ def _read(session: Session, condition: sa.ColumnElement[bool]) -> list[Loan]:
         .all()
     )
     amounts: dict[UUID, dict[str, LoanAmount]] = {row["id"]: {} for row in rows}
+    begun = {row["id"] for row in rows if row["began_at"] is not None}
     if rows:
         lines = session.connection().execute(
             sa.select(LOAN_AMOUNTS).where(LOAN_AMOUNTS.c.loan_id.in_(list(amounts))).order_by(LOAN_AMOUNTS.c.key)
         )
         for line in lines:
-            amounts[line.loan_id][line.key] = LoanAmount(line.amount, line.outstanding, line.owed)
+            amounts[line.loan_id][line.key] = LoanAmount(
+                line.amount, line.outstanding, line.owed, line.loan_id in begun
+            )
     return [
         Loan(loan_id=row["id"], amounts=amounts[row["id"]], **{key: value for key, value in row.items() if key != "id"})
         for row in rows

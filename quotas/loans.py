@@ -65,7 +65,7 @@ def offer_loan(
         raise InvalidInput(N_("A loan ends on a day to come."), field="until")
     if not reason.strip():
         raise InvalidInput(N_("Say why it is lent."), field="reason")
-    giving, taking = sides(session, lender, borrower)
+    giving, taking = sides(session, lender, borrower, field=BORROWER)
     require_open(giving[-1], taking[-1])
     for end in (giving[-1], taking[-1]):
         require_limited(end, wanted)
@@ -113,7 +113,7 @@ def accept_loan(session: Session, loan_id: UUID, *, signer: str, note: str = "")
     if loan.until <= clock.now():
         raise Conflict(N_("The last day of this loan has passed."))
     wanted = {stored_key(key): held.amount for key, held in loan.amounts.items()}
-    giving, taking = sides(session, loan.lender_id, loan.borrower_id)
+    giving, taking = sides(session, loan.lender_id, loan.borrower_id, field=BORROWER)
     require_open(giving[-1], taking[-1])
     for end in (giving[-1], taking[-1]):
         require_limited(end, wanted)

@@ -5,24 +5,17 @@ from collections.abc import Mapping
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.messages import N_
 from quotas.admission import EMPTY, Balance, Level
-from quotas.keys import Key, parse_key
-from quotas.parts import check_amount
+from quotas.keys import Key
+from quotas.parts import by_key
 
 
 def checked(amounts: Mapping[str, int]) -> dict[Key, int]:
     """Return amounts by key as they are meant; zeros are left out.
 
     Raises:
-        InvalidInput: a key is given twice, or nothing is left.
+        InvalidInput: a key is malformed or given twice, an amount is impossible, or nothing is left.
     """
-    wanted: dict[Key, int] = {}
-    for text, amount in amounts.items():
-        key = parse_key(text)
-        if key in wanted:
-            raise InvalidInput(N_("Quota key {key} is given twice."), field=f"amounts.{text}", key=str(key))
-        check_amount(str(key), amount)
-        if amount:
-            wanted[key] = amount
+    wanted = {key: amount for key, amount in by_key(amounts, within="amounts").items() if amount}
     if not wanted:
         raise InvalidInput(N_("Say how much goes, by key."), field="amounts")
     return wanted

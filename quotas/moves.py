@@ -76,7 +76,7 @@ def move_account(session: Session, *, account_id: UUID, parent_id: UUID) -> bool
         raise InvalidInput(N_("The topmost account cannot be moved."), field="account")
     if moved.parent_id == parent_id:
         return False
-    _require_elsewhere(moved, new)
+    _require_elsewhere(moved, new, field="parent")
     require_open(new[-1])
     _require_unpromised(moved)
     members = _members(account_id)
@@ -110,7 +110,7 @@ def merge_accounts(
     leaving, taking = old[-1], new[-1]
     if leaving.parent_id is None:
         raise InvalidInput(N_("The topmost account cannot be merged into another."), field="source")
-    _require_elsewhere(leaving, new)
+    _require_elsewhere(leaving, new, field="target")
     require_open(leaving, taking)
     _require_unpromised(leaving)
     if len(new) + _height(session, source) - 1 > MAX_DEPTH:
@@ -215,10 +215,10 @@ def _chain(session: Session, account_id: UUID) -> list[Level]:
     return levels
 
 
-def _require_elsewhere(moved: Level, new: Sequence[Level]) -> None:
+def _require_elsewhere(moved: Level, new: Sequence[Level], *, field: str) -> None:
     """Refuse a place below the account itself, or in a tree that is not locked."""
     if any(level.account_id == moved.account_id for level in new):
-        raise InvalidInput(N_("{account} cannot come to stand below itself."), account=moved.name)
+        raise InvalidInput(N_("{account} cannot come to stand below itself."), field=field, account=moved.name)
 
 
 def _require_unpromised(level: Level) -> None:

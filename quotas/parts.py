@@ -4,12 +4,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import UUID
 
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.messages import N_
-from quotas.keys import check_resource, normalise_dims
+from quotas.keys import Key, check_resource, normalise_dims, parse_key
 
+_Amount = TypeVar("_Amount", bound=int | None)
 MAX_AMOUNT = 10**12
 """No city owns more of anything; sums of such amounts still fit 64 bits."""
 MAX_PARTS = 10_000
@@ -58,6 +60,27 @@ def checked_amounts(amounts: Mapping[str, int]) -> dict[str, int]:
     for resource, amount in amounts.items():
         check_amount(check_resource(resource), amount)
     return {resource: amount for resource, amount in amounts.items() if amount}
+
+
+def by_key(amounts: Mapping[str, _Amount], *, within: str) -> dict[Key, _Amount]:
+    """Return amounts by key; None is none. `within` is the field of the input that holds them.
+
+    Raises:
+        InvalidInput: a malformed or doubled key, or an impossible amount.
+    """
+    found: dict[Key, _Amount] = {}
+    for text, amount in amounts.items():
+        try:
+            key = parse_key(text)
+            if amount is not None:
+                check_amount(str(key), amount)
+        except InvalidInput as refusal:
+            refusal.field = f"{within}.{text}"
+            raise
+        if key in found:
+            raise InvalidInput(N_("Quota key {key} is given twice."), field=f"{within}.{text}", key=str(key))
+        found[key] = amount
+    return found
 
 
 def check_amount(key: str, amount: int) -> None:

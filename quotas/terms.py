@@ -22,7 +22,8 @@ from quotas.admission import EMPTY, Level
 from quotas.books import read_levels
 from quotas.guarantees import require_ceilings
 from quotas.keys import Key, stored_key
-from quotas.limits import LimitChange, change_limits, checked_limits, end_terms, require_at_root
+from quotas.limits import LimitChange, change_limits, end_terms, require_at_root
+from quotas.parts import by_key
 from quotas.timed_tables import TermRow
 
 TERMS = TermRow.__table__  # type: ignore[attr-defined]
@@ -77,7 +78,7 @@ def set_terms(
         InvalidInput: the end is past or before the beginning; a malformed key or amount; no reason.
         GuaranteeRefused, RootLimitRequired: see `set_limits`. NotFound: no such account.
     """
-    wanted = checked_limits(limits)
+    wanted = by_key(limits, within="limits")
     now = clock.now()
     begins = max(valid_from or now, now)
     if valid_until is not None and valid_until <= begins:

@@ -83,8 +83,10 @@ def transfer(
     return Transfer(movement_id, [AccountChange(level.account_id, level.name, changes) for level, changes in changed])
 
 
-def sides(session: Session, one: UUID, other: UUID) -> tuple[list[Level], list[Level]]:
+def sides(session: Session, one: UUID, other: UUID, *, field: str = "to") -> tuple[list[Level], list[Level]]:
     """Return both accounts with what is above each and not above the other, nearest to the root first.
+
+    `field` is what the input calls the other.
 
     Raises:
         InvalidInput: they are the same, one is above the other, or they are of different trees.
@@ -96,7 +98,7 @@ def sides(session: Session, one: UUID, other: UUID) -> tuple[list[Level], list[L
             raise no_such_account(account_id)
     first, second = chains
     if one == other:
-        raise InvalidInput(N_("Name two different accounts."), field="to")
+        raise InvalidInput(N_("Name two different accounts."), field=field)
     if first[0].account_id != second[0].account_id:
         raise InvalidInput(N_("{one} and {other} are of different trees."), one=first[-1].name, other=second[-1].name)
     shared = {level.account_id for level in first} & {level.account_id for level in second}
@@ -107,7 +109,7 @@ def sides(session: Session, one: UUID, other: UUID) -> tuple[list[Level], list[L
                     "{above} stands above {below}, and what is below is counted above already. "
                     "Set the limit of {below} instead."
                 ),
-                field="to",
+                field=field,
                 above=end.name,
                 below=lower.name,
             )

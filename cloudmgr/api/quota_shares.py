@@ -8,7 +8,7 @@ from fastapi import Query, Response, status
 from cloudmgr.api.quota_shapes import LoanShape, LoanTableShape, QuotaShape, loan_shape, quota_shape
 from cloudmgr.domain.access import Action
 from cloudmgr.domain.events import Event
-from cloudmgr.http.deps import ActorDep, SessionDep
+from cloudmgr.http.deps import ActorDep, PageDep, SessionDep, encode_cursor
 from cloudmgr.http.routes import OnceRoute, api_router, rule
 from cloudmgr.services import quota_loans, quota_shares, quotas
 from cloudmgr.services.quota_loans import DecideLoan, OfferLoan
@@ -23,12 +23,15 @@ State = Literal["offered", "active", "overdue", "returned", "declined", "cancell
 def list_loans(
     actor: ActorDep,
     session: SessionDep,
+    page: PageDep,
     account: Annotated[UUID | None, Query(description="Lender or borrower; any of yours where left out.")] = None,
     state: Annotated[list[State] | None, Query(description="May be given several times.")] = None,
 ) -> LoanTableShape:
     """List loans of which you see a side, the newest first."""
-    found = quota_loans.list_loans(session, actor, account=account, states=state or ())
-    return LoanTableShape(items=[loan_shape(view) for view in found])
+    found, following = quota_loans.page(
+        session, actor, account=account, states=state or (), limit=page.limit, cursor=page.cursor
+    )
+    return LoanTableShape(items=[loan_shape(view) for view in found], next_cursor=encode_cursor(following))
 
 
 @router.post(

@@ -74,6 +74,8 @@ _COUNTED = frozenset({"too_short", "too_long"})
 _OTHERWISE = ("value", N_("The value is not acceptable."))
 
 _PLACES = frozenset({"body", "query", "path", "header", "cookie"})
+_KEY = "[key]"
+"""What pydantic puts behind a member of an object whose name, not its value, it found wrong."""
 _KINDS = frozenset({*RequestKind, "draft"})
 """Kinds of a body that is one of several: pydantic puts the kind into the location of what it found."""
 _LITERALS = {"True": "true", "False": "false", "None": "null"}
@@ -119,8 +121,12 @@ def field_path(position: Iterable[Any]) -> str:
     parts = list(position)
     if parts and parts[0] in _PLACES:
         del parts[: 2 if parts[0] == "body" and len(parts) > 1 and parts[1] in _KINDS else 1]
+    if parts and parts[-1] == _KEY:
+        del parts[-1]
     path = ""
     for part in parts:
+        if part == "":  # the name of a member, which is empty: the object that holds it is at fault
+            continue
         if isinstance(part, int):
             path += f"[{part}]"
         else:

@@ -15,14 +15,16 @@ from quotas.keys import RESOURCES, Key, parse_key
 _WORDS = {"environment": tuple(Environment), "tier": tuple(Tier)}
 
 
-def require_countable(session: Session, keys: Iterable[str]) -> None:
+def require_countable(session: Session, keys: Iterable[str], *, within: str = "limits") -> None:
     """Refuse keys of a resource, or narrowed to something, that this installation does not have.
+
+    `within` is the field of the input that holds them.
 
     Raises:
         InvalidInput: naming the key, and what is known instead; or it is malformed.
     """
     for text in keys:
-        field = f"limits.{text}"
+        field = f"{within}.{text}"
         try:
             key = parse_key(text)
         except InvalidInput as refusal:

@@ -16,7 +16,7 @@ from sqlmodel import Session
 import quotas
 from cloudmgr.domain import clock
 from cloudmgr.domain.access import Action, Actor, Role, require
-from cloudmgr.domain.errors import Forbidden, Hidden, InvalidInput
+from cloudmgr.domain.errors import Forbidden, Hidden, NotFound
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.notices import About, NoticeEvent, RoleAt
@@ -34,6 +34,7 @@ Amounts = Annotated[dict[QuotaKey, Annotated[int, Field(ge=1)]], Field(min_lengt
 
 
 LOAN_STATES = ("offered", "active", "overdue", "returned", "declined", "cancelled", "expired")
+MOST_LISTED = 500
 REMIND_DAYS = 7
 """So many days before its end both sides are reminded of a loan."""
 
@@ -74,7 +75,7 @@ def offer(session: Session, actor: Actor, command: OfferLoan) -> LoanView:
     """Offer a loan, or ask for one: the actor signs for the side they administer (for the lender where it is both).
 
     Raises:
-        NotFound: an account that the actor does not know of. Forbidden: the actor administers neither.
+        NotFound: there is no such account, or the actor may know of neither. Forbidden: the actor administers neither.
         InvalidInput: the day has passed, one stands above the other, or has no limit on a key. Conflict: a closed account.
     """
     require(actor, Action.QUOTA_READ)
@@ -85,9 +86,10 @@ def offer(session: Session, actor: Actor, command: OfferLoan) -> LoanView:
         for account_id in (command.lender, command.borrower):
             visible_place(session, actor, account_id)
         raise Forbidden(N_("A loan is signed by somebody who administers quota of the lender or of the borrower."))
-    if len(places) < 2:  # noqa: PLR2004 - two sides
-        raise InvalidInput(N_("Name two different accounts."), field="borrower")
-    require_countable(session, command.amounts)
+    for field, account_id in (("lender", command.lender), ("borrower", command.borrower)):
+        if account_id not in places:
+            raise NotFound(N_("There is no such quota account."), field=field)
+    require_countable(session, command.amounts, within="amounts")
     side = "lender" if may_rearrange(actor, places[command.lender]) else "borrower"
     loan = quotas.offer_loan(
         session,
@@ -160,14 +162,33 @@ def get(session: Session, actor: Actor, loan_id: uuid.UUID) -> LoanView:
 def list_loans(
     session: Session, actor: Actor, *, account: uuid.UUID | None = None, states: Sequence[str] = ()
 ) -> list[LoanView]:
-    """Return the loans of which the actor sees a side, the newest first; those of one account, or of all."""
+    """Return the newest loans of which the actor sees a side, as many as a table shows; those of one account, or of all."""
+    return page(session, actor, account=account, states=states, limit=MOST_LISTED)[0]
+
+
+def page(
+    session: Session,
+    actor: Actor,
+    *,
+    account: uuid.UUID | None = None,
+    states: Sequence[str] = (),
+    limit: int,
+    cursor: uuid.UUID | None = None,
+) -> tuple[list[LoanView], uuid.UUID | None]:
+    """Return a page of the loans of which the actor sees a side, the newest first; None as cursor: the last page."""
     require(actor, Action.QUOTA_READ)
     if account is not None:
         visible_place(session, actor, account)
-        found = quotas.loans_of(session, [account], states=states)
-    else:
-        found = quotas.all_loans(session, states=states)
-    return [_view(session, actor, loan) for loan in found if _sees(session, actor, loan)]
+    views: list[LoanView] = []
+    while found := quotas.all_loans(session, account=account, states=states, below=cursor, most=limit + 1):
+        for loan in found:
+            if not _sees(session, actor, loan):
+                continue
+            if len(views) == limit:
+                return views, views[-1].loan.loan_id
+            views.append(_view(session, actor, loan))
+        cursor = found[-1].loan_id
+    return views, None
 
 
 def account_by_code(session: Session, code: str) -> uuid.UUID | None:
@@ -259,7 +280,9 @@ def _require_side(view: LoanView, decision: str) -> None:
     }
     if allowed[decision]:
         return
-    if view.loan.state == "offered" and decision in ("accept", "decline", "cancel"):
+    if view.loan.state == "offered" and decision == "cancel":
+        raise Forbidden(N_("Only the side that made this offer takes it back; the other side declines it."))
+    if view.loan.state == "offered" and decision in ("accept", "decline"):
         raise Forbidden(
             N_("It is for somebody who administers quota of the other side, and another person, to answer.")
         )

@@ -94,7 +94,7 @@ def transfer(session: Session, actor: Actor, command: TransferQuota) -> Rearrang
     levels = [level for side in quotas.sides(session, command.giver, command.taker) for level in side]
     for place in places_of(session, [level.account_id for level in levels]).values():
         require_may_set(actor, place)
-    require_countable(session, command.amounts)
+    require_countable(session, command.amounts, within="amounts")
     done = quotas.transfer(
         session,
         giver=command.giver,

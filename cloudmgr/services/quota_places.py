@@ -106,6 +106,8 @@ def account_of_code(session: Session, actor: Actor, code: str, *, field: str) ->
     Raises:
         InvalidInput: there is none, or more than one; `field` says in which field.
     """
+    if not code:
+        raise InvalidInput(N_("Give the code of an account."), field=field)
     found = [account_id for account_id, _ in quotas.accounts_by_code(session, [code]).get(code, [])]
     scope = actor.scope(Action.QUOTA_READ)
     seen = [account_id for account_id, place in places_of(session, found).items() if is_visible(scope, place)]

@@ -113,7 +113,7 @@ def understood(lines: Sequence[Sequence[str]]) -> PlanSheet:
     """Read a sheet by its header.
 
     Raises:
-        InvalidInput: no column of account codes, a column that is not known or stands twice, too many lines.
+        InvalidInput: no column of account codes, columns that are not known or stand twice (`errors` names each), too many lines.
     """
     places, columns = _columns(lines[0])
     headed = {at for at, heading in enumerate(lines[0]) if plain(heading)}
@@ -155,6 +155,7 @@ def understood(lines: Sequence[Sequence[str]]) -> PlanSheet:
 def _columns(header: Sequence[str]) -> tuple[int, dict[int, PlanColumn]]:
     account: int | None = None
     columns: dict[int, PlanColumn] = {}
+    faults: list[PlanError] = []
     for at, heading in enumerate(header):
         title = plain(heading)
         name = _normal(title)
@@ -163,10 +164,18 @@ def _columns(header: Sequence[str]) -> tuple[int, dict[int, PlanColumn]]:
         if name in _ACCOUNT_TITLES and account is None:
             account = at
             continue
-        column = _column(title)
+        try:
+            column = _column(title)
+        except InvalidInput as refusal:
+            faults.append(PlanError(1, title[:100], title[:100], refusal.message))
+            continue
         if any(column.key == each.key for each in columns.values()):
-            raise InvalidInput(N_("These columns stand twice: {columns}."), columns=repr(title))
+            words = Message(N_("These columns stand twice: {columns}."), {"columns": repr(title)})
+            faults.append(PlanError(1, title[:100], title[:100], words))
         columns[at] = column
+    if faults:
+        first = faults[0].message
+        raise InvalidInput(first.template, errors=[fault.as_json() for fault in faults], **first.params)
     if account is None:
         raise InvalidInput(N_("No column is headed {title}: it must say whose quota a line is."), title=ACCOUNT_TITLE)
     if not columns:

@@ -54,7 +54,7 @@ def set_guarantees(session: Session, actor: Actor, account_id: uuid.UUID, comman
         GuaranteeRefused: some level does not stand behind it. InvalidInput: a malformed key or amount.
     """
     place = _settable(session, actor, account_id)
-    require_countable(session, [key for key, amount in command.guarantees.items() if amount])
+    require_countable(session, [key for key, amount in command.guarantees.items() if amount], within="guarantees")
     changes = quotas.set_guarantees(
         session, account_id=account_id, guarantees=command.guarantees, reason=command.reason
     )

@@ -165,7 +165,7 @@ class Moving(LedgerModel):
                     self.shift([(target, key)], lost)
                 self.limits[source, key] = 0
         if self.rearranged(self.path(target), before, call):
-            self.closed.add(source)
+            self._shut(source)
         else:
             self.restore(state)
 
@@ -188,10 +188,17 @@ class Moving(LedgerModel):
                 close_account(self.session, **call)
             return
         close_account(self.session, **call)
-        self.closed.add(account)
+        self._shut(account)
         for key in KEYS:
             if self.limits.get((account, key)):
                 self.limits[account, key] = 0
+
+    def _shut(self, account: Any) -> None:
+        self.closed.add(account)
+        after = {"waiting": "cancelled", "in_force": "superseded"}
+        for term in self.terms.values():
+            if term.account == account:
+                term.state = after.get(term.state, term.state)
 
     @precondition(lambda self: self.closed)
     @rule(data=st.data())

@@ -144,3 +144,13 @@ def test_a_cell_beyond_the_heading_and_a_formula_without_result_are_told(session
         (2, "vCPU（核）", "=400+80")
     ]
     assert limits(session, city.furong.account_id) == {}
+
+
+def test_every_heading_at_fault_is_told() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        understood([["单位编码", "CPU核心", "vCPU（核）", "算力", "vCPU（核）"]])
+    assert [(each["row"], each["column"]) for each in refused.value.errors] == [
+        (1, "CPU核心"),
+        (1, "算力"),
+        (1, "vCPU（核）"),
+    ]

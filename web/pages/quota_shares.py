@@ -53,9 +53,12 @@ def offer(desk: DeskDep, sent: FormDep) -> Response:
         payload["basis_no"] = values["basis_no"]
     desk.on_refusal(draw, values, _LOAN_FIELDS)
     for side in ("lender", "borrower"):
-        account = quota_loans.account_by_code(desk.session, values.get(side, "").strip())
+        code = values.get(side, "").strip()
+        if not code:
+            raise InvalidInput(N_("Give the code of an organization."), field=side)
+        account = quota_loans.account_by_code(desk.session, code)
         if account is None:
-            raise InvalidInput(N_("There is no organization with the code {code}."), field=side, code=values.get(side))
+            raise InvalidInput(N_("There is no organization with the code {code}."), field=side, code=code)
         payload[side] = str(account)
     try:
         wanted = command(OfferLoan, payload)
