@@ -73,7 +73,7 @@ def repair(
     if as_json:
         show_json({"repaired": repaired})
     else:
-        place.say(N_("{count} numbers were repaired; the ledger was recounted and balances."), count=len(repaired))
+        place.say(N_("Numbers repaired: {count}. The ledger was recounted and balances."), count=len(repaired))
 
 
 def _show_wrong(place: Place, rows: Sequence[Mapping[str, Any]]) -> None:

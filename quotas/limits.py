@@ -152,7 +152,7 @@ def _require_all(level: Level, wanted: Mapping[Key, int | None]) -> None:
                 for key in omitted
             ],
             account=level.name,
-            keys=", ".join(map(str, omitted)),
+            keys=[key.describe() for key in omitted],
         )
 
 
@@ -168,7 +168,7 @@ def require_at_root(wanted: Mapping[Key, int | None]) -> None:
             N_("The topmost account must keep a limit for {keys}: without one nothing bounds the whole tree."),
             field="limits",
             errors=[{"key": str(key)} for key in missing],
-            keys=", ".join(map(str, missing)),
+            keys=[key.describe() for key in missing],
         )
 
 

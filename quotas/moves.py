@@ -223,12 +223,12 @@ def _require_elsewhere(moved: Level, new: Sequence[Level], *, field: str) -> Non
 
 def _require_unpromised(level: Level) -> None:
     """Refuse to take away an account that those beside it keep something free for, or whose limit is partly on loan."""
-    bound = [str(key) for key, held in level.balances.items() if held.guaranteed or held.borrowed]
+    bound = [key.describe() for key, held in level.balances.items() if held.guaranteed or held.borrowed]
     if bound:
         raise Conflict(
             N_("{account} has a guarantee or a loan on {keys}; take that back first."),
             account=level.name,
-            keys=", ".join(bound),
+            keys=bound,
         )
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from cloudmgr.domain.errors import InvalidInput
 from cloudmgr.domain.messages import N_
-from quotas.keys import Key, check_resource, normalise_dims, parse_key
+from quotas.keys import Key, check_resource, normalise_dims, parse_key, stored_key
 
 _Amount = TypeVar("_Amount", bound=int | None)
 MAX_AMOUNT = 10**12
@@ -92,7 +92,7 @@ def check_amount(key: str, amount: int) -> None:
     if type(amount) is not int or not 0 <= amount <= MAX_AMOUNT:
         raise InvalidInput(
             N_("{key} cannot be {amount}; use a whole number from 0 to {most}."),
-            key=key,
+            key=stored_key(key).describe(),
             amount=repr(amount),
             most=MAX_AMOUNT,
         )

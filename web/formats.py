@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 from cloudmgr.domain import clock, units
 
-_UNITS = {"memory_mib": "GiB", "disk_gib": "GiB"}
+_UNITS = {"memory_mib": "GiB", "disk_gib": "GiB", "backups_gib": "GiB"}
 _PLACES = 1
 
 

@@ -47,6 +47,7 @@ from web.done_labels import DONE
 from web.event_labels import EVENTS
 from web.movement_labels import QUOTA_MOVEMENTS
 from web.notice_labels import CHANNELS, DELIVERY_CHANNELS, DELIVERY_STATES, NOTICE_ENUMS
+from web.recount_labels import RECOUNT_COLUMNS, RECOUNT_SOURCES
 
 NOT_COLLECTED = N_("Not collected")
 """Shown for whatever is not known: never a zero, never an empty cell."""
@@ -320,7 +321,7 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "security_groups": N_("Security groups"),
         "load_balancers": N_("Load balancers"),
         "gpus": N_("GPUs"),
-        "backups_gib": N_("Backups (GiB)"),
+        "backups_gib": N_("Backups"),
     },
     "dimension": {
         "arch": N_("architecture"),
@@ -332,6 +333,8 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
         "environment": N_("environment"),
     },
     "quota_movement": QUOTA_MOVEMENTS,
+    "recount_column": RECOUNT_COLUMNS,
+    "recount_source": RECOUNT_SOURCES,
     "loan_state": {
         "offered": N_("waits for the other side"),
         "active": N_("lent"),

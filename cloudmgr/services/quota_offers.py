@@ -132,7 +132,7 @@ def _later(session: Session, actor: Actor, quota: Preview, lease_end: date | Non
         if day is not None and all(lacking <= 0 for lacking in missing.values()):
             names = [name for name, is_seen in ending if is_seen][:MAX_NAMES]
             message = Message(
-                N_("From {day}, when the leases of {count} servers have ended ({names}), if nobody renews them."),
+                N_("From {day}, when leases have ended, if nobody renews them (servers: {count}; {names})."),
                 {"day": day.isoformat(), "count": len(ending), "names": ", ".join(names) or "-"},
             )
             yield Offer("later", message, {"after_leases_of": names}, available_on=day)

@@ -4,9 +4,11 @@ import ast
 import string
 from pathlib import Path
 
+import pytest
 from babel.messages.pofile import read_po
 
 import quotas
+from cloudmgr.domain.errors import Conflict, InvalidInput
 from cloudmgr.domain.ids import new_id
 from cloudmgr.domain.messages import Message
 from quotas import Binding, QuotaExceeded, parse_key
@@ -64,3 +66,22 @@ def test_memory_is_told_in_gib_where_all_of_it_is_whole():
     assert "80 of 480 GiB of memory" in str(whole)
     broken = Binding(new_id(), "芙蓉区", key, 480 * 1024, 512, 0, 96 * 1024).describe()
     assert "has 491008 of 491520 MiB of memory" in str(broken)
+
+
+def test_keys_are_told_in_words_where_limits_are_refused(city):
+    lines = chinese()
+    calls = (
+        (lambda: city.limit(city.root, {"vcpus": None}), "顶级账户必须保留vCPU的限额"),
+        (lambda: city.limit(city.furong, {"vcpus": -5}), "vCPU不能为 -5"),
+    )
+    for call, words in calls:
+        with pytest.raises(InvalidInput) as refused:
+            call()
+        assert refused.value.message.render(lambda template: lines.get(template, template)).startswith(words)
+    city.limit(city.root, {"vcpus": 100})
+    city.limit(city.grid, {"vcpus": 10})
+    city.limit(city.yuelu, {"vcpus": 50})
+    quotas.set_guarantees(city.session, account_id=city.yuelu, guarantees={"vcpus": 10}, reason="x")
+    with pytest.raises(Conflict) as refused:
+        quotas.move_account(city.session, account_id=city.yuelu, parent_id=city.furong)
+    assert "岳麓区的vCPU设有保障额度" in refused.value.message.render(lambda template: lines.get(template, template))

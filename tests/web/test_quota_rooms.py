@@ -5,7 +5,7 @@ from sqlmodel import select
 
 import quotas
 from cloudmgr.domain import clock
-from cloudmgr.models import Organization, ResourceRequest
+from cloudmgr.models import Organization, QuotaVerification, ResourceRequest
 from tests.web.conftest import Console
 from tests.world import ZONE
 
@@ -135,3 +135,27 @@ def test_a_guaranteed_share_is_a_mark_on_the_bar_with_words_and_a_legend(console
         shown = reader.client.get(address).text
         assert all(word in shown for word in (*words, 'class="bar-mark" x1="25.0"')), address
     assert not any(word in plain for word in words)
+
+
+def test_a_recount_tells_a_wrong_number_in_words(console: Console) -> None:
+    with console.world.session() as session:
+        wrong = {"key": "memory_mib{arch=aarch64}", "column": "reserved", "recorded": 2048, "recounted": 1024}
+        share = {"key": "*", "column": "", "recorded": None, "recounted": None, "source": "server", "name": "app01"}
+        session.add(
+            QuotaVerification(
+                state="done",
+                asked_by="system",
+                period=None,
+                finished_at=clock.now(),
+                duration_ms=1,
+                accounts=1,
+                entries=1,
+                things=1,
+                mismatch_count=2,
+                mismatches=[{**wrong, "name": "岳麓区", "source": "entries"}, share],
+            )
+        )
+        session.commit()
+    page = console.reader("quota").page("/quotas/recounts").text
+    assert "岳麓区 内存（架构: Arm（aarch64）） 预占 2 GiB 1 GiB 账本分录" in page
+    assert "app01 全部 未占配额" in page

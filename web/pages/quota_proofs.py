@@ -1,5 +1,6 @@
 """The last recount of the quota ledger, published; and asking for another."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -11,6 +12,7 @@ from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import quota_proofs
 from web import formats
 from web.desk import Desk, DeskDep, go
+from web.rendering import Words
 
 router = page_router()
 
@@ -27,7 +29,7 @@ def show(desk: DeskDep) -> Response:
         proof=published(desk),
         row=row,
         finished=formats.full_moment(row.finished_at) if row else "",
-        lines=row.mismatches if found and row and found.shows_rows else [],
+        lines=[_line(desk.words, each) for each in row.mismatches] if found and row and found.shows_rows else [],
         crumbs=[(desk.words.translate(N_("Quotas")), "/quotas")],
     )
 
@@ -58,6 +60,20 @@ def published(desk: Desk) -> dict[str, Any] | None:
         },
     )
     return {"text": desk.words.told(text), "tone": "bad" if wrong else "ok"}
+
+
+def _line(words: Words, wrong: Mapping[str, Any]) -> dict[str, str]:
+    """Return a wrong number in words; where the whole share is wrong, it has no key and no numbers."""
+    key = str(wrong["key"])
+    is_whole = key == "*"
+    return {
+        "name": wrong["name"],
+        "key": words.translate(N_("All of it")) if is_whole else words.key_label(key),
+        "column": words.label("recount_column", wrong["column"] or "none"),
+        "recorded": formats.amount(wrong["recorded"], key),
+        "recounted": formats.amount(wrong["recounted"], key),
+        "source": words.label("recount_source", wrong["source"]),
+    }
 
 
 def _ago(seconds: int) -> Message:
