@@ -1,5 +1,7 @@
 """Rooms of quota: an account's history, asking for quota, keeping a request until it is granted, and deciding on it."""
 
+from datetime import timedelta
+
 import pytest
 from sqlmodel import select
 
@@ -159,3 +161,28 @@ def test_a_recount_tells_a_wrong_number_in_words(console: Console) -> None:
     page = console.reader("quota").page("/quotas/recounts").text
     assert "岳麓区 内存（架构: Arm（aarch64）） 预占 2 GiB 1 GiB 账本分录" in page
     assert "app01 全部 未占配额" in page
+
+
+def test_a_term_and_a_target_are_taken_back_on_the_page(console: Console, bureau) -> None:
+    reader, address = console.reader("quota"), f"/quotas/{bureau.account_id}"
+    until = (clock.today() + timedelta(days=30)).isoformat()
+    why = {"reason": "迎检"}
+    reader.post(f"{address}/shares", what="limit", key="vcpus", amount="12", valid_until=until, **why)
+    reader.post(f"{address}/shares", what="target", key="aarch64_share_pct", amount="80", **why)
+    with console.world.session(write=False) as session:
+        (term,) = quotas.terms_of(session, [bureau.account_id])
+    action = f"{address}/terms/{term.term_id}"
+    assert action in reader.client.get(address).text
+    console.reader("requester").post(action, 403)
+    reader.post(action)
+    reader.post(f"{address}/shares", what="target", key="aarch64_share_pct", amount="", **why)
+    with console.world.session(write=False) as session:
+        assert quotas.terms_of(session, [bureau.account_id]) == []
+        assert quotas.account_usage(session, bureau.account_id).limits["vcpus"] == 8
+        assert quotas.targets_of(session, [bureau.account_id]) == {}
+
+
+def test_who_may_not_set_limits_is_shown_no_form(console: Console, bureau) -> None:
+    for address in (f"/quotas/{bureau.account_id}/shares", "/quotas/plan"):
+        assert any(field.get("name") == "reason" for _, field in console.reader("quota").page(address).fields)
+        assert not any(field.get("name") == "reason" for _, field in console.reader("requester").page(address).fields)

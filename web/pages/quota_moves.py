@@ -215,6 +215,7 @@ def _plan_page(desk: Desk, report: PlanReport | None) -> Callable[[Form, int], R
             status,
             form=form,
             crumbs=[(desk.words.translate(N_("Quotas")), "/quotas")],
+            may_set=desk.may(Action.QUOTA_SPLIT) or desk.may(Action.QUOTA_WRITE),
             report=report,
             changes=[
                 (each, formats.amount(each.before, each.key), formats.amount(each.after, each.key))

@@ -109,7 +109,7 @@ def set_share(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
                 guarantee = command(SetGuarantees, {"guarantees": {key: amount}, **common})
                 quota_shares.set_guarantees(desk.session, desk.actor, account_id, guarantee)
             case "target":
-                target = command(SetTarget, {"name": key, "pct": amount, **common})
+                target = command(SetTarget, {"name": key, "pct": None if amount == "" else amount, **common})
                 quota_shares.set_target(desk.session, desk.actor, account_id, target)
             case _:
                 days = {name: values[name] for name in ("valid_from", "valid_until") if values.get(name, "").strip()}
@@ -117,6 +117,16 @@ def set_share(desk: DeskDep, account_id: uuid.UUID, sent: FormDep) -> Response:
                 quotas.set_limits(desk.session, desk.actor, account_id, limits, replace=False)
     except ValidationError as error:
         return desk.invalid(draw, values, error, shown)
+    return go(f"/quotas/{account_id}", done="limits")
+
+
+@router.post(
+    "/quotas/{account_id}/terms/{term_id}",
+    openapi_extra=rule(Action.QUOTA_READ, event=Event.QUOTA_TERM, object_type="quota_account", remembers=False),
+)
+def cancel_term(desk: DeskDep, account_id: uuid.UUID, term_id: uuid.UUID) -> Response:
+    """Take back a limit that is to hold for a time, or end it now."""
+    quota_shares.cancel_term(desk.session, desk.actor, account_id, term_id)
     return go(f"/quotas/{account_id}", done="limits")
 
 
@@ -155,6 +165,7 @@ def shares_of(desk: Desk, view: AccountView) -> dict[str, Any]:
         ],
         "terms": [
             {
+                "id": each.term_id,
                 "key": each.key,
                 "amount": formats.amount(each.amount, each.key),
                 "from": formats.moment(each.valid_from),
