@@ -55,7 +55,7 @@ ROLES: Mapping[Level, Role] = {
     Level.TECHNICAL: Role.TECHNICAL_APPROVER,
     Level.PARENT: Role.QUOTA_ADMIN,
 }
-"""The role a level means where the policy names no other."""
+"""The role a level means where the policy names no other. No other role decides."""
 
 NAMES: Mapping[Level, str] = {
     Level.UNIT: N_("Unit review"),

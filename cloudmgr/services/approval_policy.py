@@ -24,7 +24,7 @@ from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.notices import About, NoticeEvent, RoleAt
 from cloudmgr.domain.phases import Environment, MlpsLevel
 from cloudmgr.models import ApprovalPolicy
-from cloudmgr.services import audit
+from cloudmgr.services import audit, policy_terms
 from cloudmgr.services.inputs import Closed, Code, Input, Name
 from cloudmgr.services.notices import notify
 from cloudmgr.services.policy import policy_of
@@ -184,9 +184,14 @@ def check(session: Session, text: str) -> tuple[Policy, list[str]]:
     """Read a policy file against the database; returns it and the usernames it names that do not exist.
 
     Raises:
-        InvalidInput: the file itself is wrong.
+        InvalidInput: the file itself is wrong, or asks for what can never be.
     """
     policy = parse(text)
+    if found := policy_terms.unmeant(session, policy):
+        raise InvalidInput(
+            N_("The policy asks for what can never be, so that a rule or a seat would stay without effect."),
+            errors=found,
+        )
     named = {
         seat.person for rule in policy.rules for stage in rule.stages for seat in stage.seats if seat.person is not None
     }
@@ -197,12 +202,10 @@ def load(session: Session, actor: Actor, text: str) -> ApprovalPolicy:
     """Load a policy file as a version; the same file twice is once. It holds from its first day on.
 
     Raises:
-        InvalidInput: the file is wrong, or names people who do not exist.
+        InvalidInput: the file is wrong, or names people or anything else that does not exist.
         Conflict: the version is there with another text.
     """
-    policy, unknown = check(session, text)
-    if unknown:
-        raise InvalidInput(N_("The policy names people who do not exist: {names}."), names=unknown)
+    policy = parse(text)
     digest = hashlib.sha256(text.encode()).hexdigest()
     found = approvals.policy_by_version(session, policy.version)
     if found is not None:
@@ -212,6 +215,9 @@ def load(session: Session, actor: Actor, text: str) -> ApprovalPolicy:
                 version=policy.version,
             )
         return found
+    _, unknown = check(session, text)
+    if unknown:
+        raise InvalidInput(N_("The policy names people who do not exist: {names}."), names=unknown)
     row = ApprovalPolicy(
         version=policy.version,
         title=policy.title,

@@ -64,6 +64,40 @@ class TestPolicy:
         assert run("policy", "load", file(person="ghost")).status == 1
 
     @pytest.mark.parametrize(
+        ("when", "field", "words"),
+        [
+            ('{ kinds = ["creat"] }', "kinds", "create"),
+            ("{ at_least = { vcpuz = 8 } }", "at_least", "vcpus"),
+            ('{ at_least = { "vcpus{arch=arm64}" = 8 } }', "at_least", "vcpus"),
+            ('{ archs = ["zzz"] }', "archs", "aarch64"),
+            ('{ network_zones = ["不存在"] }', "network_zones", "不存在"),
+            ('{ organizations = ["999999"] }', "organizations", "999999"),
+        ],
+    )
+    def test_a_condition_that_can_never_hold_is_refused(
+        self, run: Run, file: Callable[..., str], when: str, field: str, words: str
+    ) -> None:
+        for command in ("check", "load"):
+            refused = run("policy", command, file(when=when))
+            assert refused.status == 1
+            assert f"rules[0].when.{field}" in refused.err
+            assert words in refused.err
+        assert run("policy", "show", "--json").json["version"] == "2026-11/3"
+
+    def test_conditions_that_can_hold_are_taken(self, run: Run, file: Callable[..., str]) -> None:
+        when = '{ kinds = ["create", "volume"], at_least = { vcpus = 8, "vcpus{arch=aarch64}" = 4 }, archs = ["x86_64"], organizations = ["CS"] }'
+        assert run("policy", "load", file(when=when)).status == 0
+
+    def test_a_role_that_cannot_decide_has_no_seat(self, run: Run, file: Callable[..., str]) -> None:
+        text = GOOD.format(until="2099-01-01", when="{}", person="sysadmin")
+        refused = run("policy", "load", file(text=text.replace('"district" }', '"district", role = "requester" }')))
+        assert refused.status == 1
+        assert "rules[0].stages[0].by[0].role" in refused.err
+        assert (
+            run("policy", "load", file(text=text.replace('"district" }', '"city", role = "quota_admin" }'))).status == 0
+        )
+
+    @pytest.mark.parametrize(
         "text",
         [
             "not toml [",
