@@ -66,9 +66,10 @@ class MarkedShape(Shape):
 
 
 class PreferencesShape(Shape):
-    """Where one gets e-mail, and by which channels one hears of each event."""
+    """Where one gets e-mail, the account's language, and by which channels one hears of each event."""
 
     email: str
+    language: str = Field(examples=["zh_CN"])
     wanted: dict[str, list[str]] = Field(examples=[{"lease.reminder": ["inbox", "email"]}])
 
 
@@ -160,13 +161,14 @@ def read_preferences(actor: ActorDep, session: SessionDep) -> dict[str, Any]:
     openapi_extra=rule("person", event=Event.NOTICE_CHANGE, object_type="user"),
 )
 def change_preferences(command: SetPreferences, actor: ActorDep, session: SessionDep) -> dict[str, Any]:
-    """Change where you get e-mail and what you hear of; events left out stay as they are."""
+    """Change where you get e-mail, your account's language, and what you hear of; what is left out stays as it is."""
     return _preferences(notices.set_preferences(session, actor, command))
 
 
 def _preferences(found: Preferences) -> dict[str, Any]:
     return {
         "email": found.email,
+        "language": found.language,
         "wanted": {event.value: [channel.value for channel in each] for event, each in found.wanted.items()},
     }
 

@@ -7,7 +7,7 @@ are the worker's work, some seconds later. What the transaction rolls back was n
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 from sqlmodel import Session
@@ -17,6 +17,7 @@ from cloudmgr.domain.errors import Forbidden
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.notices import About, Channel, NoticeEvent, RoleAt
+from cloudmgr.models import User
 from cloudmgr.services import audit
 from cloudmgr.services.inputs import Closed, Input, Text, unset
 from cloudmgr.store import notices
@@ -64,18 +65,21 @@ def notify(
 
 
 class SetPreferences(Input):
-    """What a person wants to hear of, and how. `wanted` names the channels of each event; events left out stay as they are."""
+    """What a person wants to hear of, how, and in which language. Events that `wanted` leaves out stay as they are."""
 
     email: Annotated[Text, StringConstraints(max_length=254, pattern=EMAIL)] = unset()
     """Empty: no e-mail."""
+    language: Literal["zh_CN", "en"] = unset()
+    """Of the account: of e-mail, and of answers where nothing else asks for one."""
     wanted: dict[Annotated[NoticeEvent, Closed], list[Annotated[Channel, Closed]]] = unset()
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """Where a person gets e-mail, and by which channels they hear of each event."""
+    """Where a person gets e-mail, in which language, and by which channels they hear of each event."""
 
     email: str
+    language: str
     wanted: dict[NoticeEvent, list[Channel]]
 
 
@@ -108,6 +112,7 @@ def get_preferences(session: Session, actor: Actor) -> Preferences:
     decided = notices.preferences(session, user_id)
     return Preferences(
         email=notices.email_of(session, user_id) or "",
+        language=session.get_one(User, user_id).language,
         wanted={
             event: [channel for channel in Channel if decided.get((event.value, channel.value), True)]
             for event in NoticeEvent
@@ -116,11 +121,13 @@ def get_preferences(session: Session, actor: Actor) -> Preferences:
 
 
 def set_preferences(session: Session, actor: Actor, command: SetPreferences) -> Preferences:
-    """Change what the actor wants to hear of, and where; the address itself is not audited, that it changed is."""
+    """Change what the actor wants to hear of, where and in which language; that the address changed is audited, not the address."""
     user_id = _person(actor)
     given = command.changes()
     if "email" in given:
         notices.set_email(session, user_id, given["email"])
+    if "language" in given:
+        session.get_one(User, user_id).language = given["language"]
     for event, channels in given.get("wanted", {}).items():
         notices.set_preferences(session, user_id, {(event.value, each): each in channels for each in Channel})
     audit.record(
@@ -131,6 +138,7 @@ def set_preferences(session: Session, actor: Actor, command: SetPreferences) -> 
         object_id=user_id,
         object_name=actor.username,
         email="email" in given,
+        **({"language": given["language"]} if "language" in given else {}),
         events=sorted(event.value for event in given.get("wanted", {})),
     )
     return get_preferences(session, actor)

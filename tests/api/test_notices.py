@@ -95,6 +95,19 @@ def test_preferences_hold_and_the_address_is_not_in_the_log(any_world: World) ->
         assert "example.gov.cn" not in str([each.detail for each in events])
 
 
+def test_the_accounts_language_is_set_and_answers_follow_it(any_world: World) -> None:
+    office = Office(any_world)
+    office.client("requester").post("/api/v1/requests", json=any_world.body())
+    admin, path = office.client("admin"), f"{NOTICES}/preferences"
+    assert admin.get(path).json()["language"] == "zh_CN"
+    assert admin.patch(path, json={"language": "fr"}).status_code == 422
+    assert admin.patch(path, json={"language": "en"}).json()["language"] == "en"
+    assert admin.patch(path, json={"wanted": {}}).json()["language"] == "en"
+    assert admin.get("/api/v1/sessions/current").json()["language"] == "en"
+    admin.headers.pop("Accept-Language", None)
+    assert office.inbox(admin)[0]["subject"] == "A request waits for your decision"
+
+
 def test_deliveries_are_for_system_administrators_and_can_be_replayed(any_world: World) -> None:
     office = Office(any_world)
     with any_world.session() as session:

@@ -1,7 +1,7 @@
 """The inbox, its badge, the preferences and the delivery log as pages."""
 
 from cloudmgr.domain import clock
-from cloudmgr.models import Delivery, Happening
+from cloudmgr.models import Delivery, Happening, User
 from cloudmgr.services import deliveries
 from tests.web.conftest import Console
 
@@ -36,6 +36,25 @@ def test_preferences_are_kept_and_a_wrong_address_is_told(console: Console) -> N
     assert 'name="request.fulfilled/inbox" value="1" checked' in answer
     assert 'name="request.fulfilled/email" value="1" checked' not in answer
     assert "wang@example.gov.cn" in answer
+
+
+def test_the_language_switch_is_kept_with_the_account(console: Console) -> None:
+    def spoken() -> str:
+        with console.world.session(write=False) as session:
+            return session.get_one(User, console.world.people["requester"]).language
+
+    reader = console.reader("requester")
+    reader.post("/language", language="en", next="/notices")
+    assert (reader.location, spoken()) == ("/notices", "en")
+    reader.post("/language", language="klingon")
+    assert spoken() == "en"
+    reader.post("/notices/preferences", email="", language="zh_CN")
+    assert spoken() == "zh_CN"
+    console.reader(None).post("/language", language="en")
+    stranger = console.reader("requester")
+    stranger.client.cookies.set("cloudmgr_session", "of nobody")
+    stranger.post("/language", language="en")
+    assert spoken() == "zh_CN"
 
 
 def test_a_failed_delivery_is_sent_again_by_its_button(console: Console) -> None:

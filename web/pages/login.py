@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 from fastapi import Request
 from pydantic import ValidationError
+from sqlmodel import Session
 from starlette.responses import HTMLResponse, Response
 
-from cloudmgr.domain.access import Action
+from cloudmgr.domain.access import Action, Actor
+from cloudmgr.domain.errors import NotAuthenticated
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.http import csrf
@@ -14,14 +16,15 @@ from cloudmgr.http.context import context_of
 from cloudmgr.http.deps import SessionDep, SettingsDep
 from cloudmgr.http.problem import Problem
 from cloudmgr.http.routes import page_router, rule
-from cloudmgr.http.sessions import clear_session_cookie, set_language_cookie, set_session_cookie
-from cloudmgr.services import organizations, roles, sessions, users
+from cloudmgr.http.sessions import clear_session_cookie, cookie_of, set_language_cookie, set_session_cookie
+from cloudmgr.services import notices, organizations, roles, sessions, users
+from cloudmgr.services.notices import SetPreferences
 from cloudmgr.settings import Settings
 from web import formats
 from web.chrome import chrome_of, safe_next
 from web.desk import AnyDeskDep, Desk, DeskDep, FormDep, command, go, language_of, refused_form, texts
 from web.forms import Form
-from web.rendering import Words, render
+from web.rendering import LANGUAGES, Words, render
 
 router = page_router()
 
@@ -68,15 +71,30 @@ def sign_out(desk: AnyDeskDep) -> Response:
     return answer
 
 
-@router.post("/language", openapi_extra=rule("public", transaction="read", remembers=False))
-def choose_language(request: Request, settings: SettingsDep, sent: FormDep) -> Response:
-    """Keep the reader's choice of language in a cookie; it changes nothing else."""
+@router.post("/language", openapi_extra=rule("public", object_type="user", remembers=False))
+def choose_language(request: Request, session: SessionDep, settings: SettingsDep, sent: FormDep) -> Response:
+    """Keep the reader's choice of language in a cookie, and with the account of whoever is signed in."""
     csrf.check_origin(request)
     typed = texts(sent)
     goal = typed.get("next") or "/"
     answer = go(goal if goal.startswith("/login") and "//" not in goal else safe_next(goal))
-    set_language_cookie(answer, request, settings, typed.get("language", ""))
+    chosen = typed.get("language", "")
+    set_language_cookie(answer, request, settings, chosen)
+    reader = _reader(request, session, settings)
+    if reader is not None and chosen in LANGUAGES and chosen != reader.language:
+        notices.set_preferences(session, reader, command(SetPreferences, {"language": chosen}))
     return answer
+
+
+def _reader(request: Request, session: Session, settings: Settings) -> Actor | None:
+    """Return who is signed in, None for nobody."""
+    secret, context = cookie_of(request), context_of(request)
+    if not secret:
+        return None
+    try:
+        return sessions.actor_for_session(session, settings, secret, context.source, context.request_id)
+    except NotAuthenticated:
+        return None
 
 
 @router.get("/account", openapi_extra=rule("person"))

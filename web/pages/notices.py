@@ -63,7 +63,7 @@ def mark_read(desk: DeskDep, sent: FormDep) -> Response:
 def show_preferences(desk: DeskDep) -> Response:
     """Show what the reader hears of, and how."""
     found = notices.get_preferences(desk.session, desk.actor)
-    return _preferences(desk)(Form({"email": found.email}), 200)
+    return _preferences(desk)(Form({"email": found.email, "language": found.language}), 200)
 
 
 @router.post(
@@ -74,14 +74,15 @@ def change_preferences(desk: DeskDep, sent: FormDep) -> Response:
     """Take the whole form: every box not ticked is not wanted."""
     values = texts(sent)
     view = _preferences(desk)
-    desk.on_refusal(view, values, ("email",))
+    desk.on_refusal(view, values, ("email", "language"))
     wanted = {
         event.value: [each.value for each in Channel if lines.box(event, each) in values] for event in NoticeEvent
     }
     try:
-        wish = command(SetPreferences, {"email": values.get("email", ""), "wanted": wanted})
+        spoken = {"language": values["language"]} if "language" in values else {}
+        wish = command(SetPreferences, {"email": values.get("email", ""), "wanted": wanted, **spoken})
     except ValidationError as error:
-        return desk.invalid(view, values, error, ("email",))
+        return desk.invalid(view, values, error, ("email", "language"))
     notices.set_preferences(desk.session, desk.actor, wish)
     return go("/notices/preferences", done="saved")
 
