@@ -100,7 +100,10 @@ _HTTP_CODES: Mapping[int, tuple[str, str]] = {
     400: ("malformed", N_("The request cannot be read.")),
     404: ("not_found", N_("There is nothing at this address.")),
     405: ("method_not_allowed", N_("This address does not take {method}.")),
-    413: ("body_too_large", N_("The request is too large; the limit is {limit} bytes.")),
+    413: (
+        "body_too_large",
+        N_("What was sent is too large; the limit is {limit} bytes. Send a smaller file, or less at once."),
+    ),
     415: ("unsupported_media_type", N_("Send JSON, with Content-Type: application/json.")),
 }
 

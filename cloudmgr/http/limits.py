@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloudmgr.http.errors import STATUS, busy, too_large
+from cloudmgr.http.errors import STATUS, busy, told, too_large
 from cloudmgr.http.metrics import Metrics
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -83,7 +83,7 @@ class BodyLimitMiddleware:
             return
         lengths = [value for name, value in scope["headers"] if name == b"content-length"]
         if any(not value.isdigit() or int(value) > self._limit for value in lengths):
-            await too_large(self._limit).response(Request(scope))(scope, receive, send)
+            await told(Request(scope), too_large(self._limit))(scope, receive, send)
             return
         received = 0
 

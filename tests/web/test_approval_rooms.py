@@ -7,7 +7,7 @@ from cloudmgr.domain import clock
 from cloudmgr.domain.access import Actor
 from cloudmgr.models import Deputy, RequestChange
 from cloudmgr.services import approval_policy
-from tests.web.conftest import Console
+from tests.web.conftest import Console, sound
 
 EXPIRED = """
 version = "old/1"
@@ -104,6 +104,21 @@ def test_who_proposed_a_change_can_take_it_back(console: Console) -> None:
     admin.post(f"/requests/{request_id}/changes/{change}/withdrawal")
     assert "已撤回，该环节重新待办。" in admin.page(admin.location).text
     assert "两台即可" in admin.page(f"/requests/{request_id}").text, "it stays on record"
+
+
+@pytest.mark.parametrize(("language", "words"), [("zh_CN", "提交的内容过大"), ("en", "What was sent is too large")])
+def test_a_file_over_the_limit_is_refused_on_a_page_in_the_readers_language(
+    console: Console, language: str, words: str
+) -> None:
+    request = f"/requests/{console.world.submit(name='srv')}"
+    reader = console.reader("requester", language)
+    reader.client.headers["Accept-Language"] = "en" if language == "zh_CN" else "zh-CN"
+    files = {"file": ("说明.txt", b"x" * 2_000_000)}
+    for address in (f"{request}/attachments", "/requests/sheet"):
+        sent = reader.client.post(address, data={"csrf_token": reader.csrf}, files=files)
+        assert sent.status_code == 413
+        assert sent.headers["content-type"].startswith("text/html")
+        assert words in sound(sent.text, address).text
 
 
 def approval_change(session: Session) -> str:
