@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
+from cloudmgr.domain.clock import SHANGHAI
 from cloudmgr.domain.messages import N_, Message
 from cloudmgr.domain.working_days import WorkingCalendar
 
@@ -56,12 +57,13 @@ def punctuality(calendar: WorkingCalendar, due_at: datetime | None, now: datetim
 
 
 def left(calendar: WorkingCalendar, due_at: datetime, now: datetime) -> Message:
-    """Say how much working time is left, or by how much it is past."""
+    """Say how much working time is left, or by how much it is past. Days are counted as the due date is: today is not one."""
     if now <= due_at:
         hours = calendar.hours_between(now, due_at)
-        if hours <= _SOON_HOURS:
+        today, last = (moment.astimezone(SHANGHAI).date() for moment in (now, due_at))
+        if hours <= _SOON_HOURS or today == last:
             return Message(N_("due within {hours} working hours"), {"hours": round(hours, 1)})
-        return Message(N_("{days} working days left"), {"days": round(hours / calendar.hours_a_day)})
+        return Message(N_("{days} working days left"), {"days": calendar.days_between(today, last)})
     return Message(
         N_("overdue by {days} working days"),
         {"days": max(1, round(calendar.hours_between(due_at, now) / calendar.hours_a_day))},

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from cloudmgr.models import Approval, ApprovalPolicy, ApprovalSeat, ApprovalStage
+from cloudmgr.models import Approval, ApprovalPolicy, ApprovalSeat, ApprovalStage, User
 from cloudmgr.store import inserts
 
 
@@ -56,6 +56,11 @@ def seats(session: Session, stage_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, l
     for seat in session.exec(query.order_by(col(ApprovalSeat.position))):
         found.setdefault(seat.stage_id, []).append(seat)
     return found
+
+
+def people(session: Session, ids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID | None, User]:
+    """Return people by their ids."""
+    return {person.id: person for person in session.exec(select(User).where(col(User.id).in_(set(ids))))}
 
 
 def stage_at(session: Session, request_id: uuid.UUID, submission: int, position: int) -> ApprovalStage | None:

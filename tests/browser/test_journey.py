@@ -93,6 +93,25 @@ def test_every_room_fits_the_screen(visitor: Callable[..., Visitor], language: s
             window.open(address)
 
 
+@pytest.mark.parametrize("width", ["desktop", "phone"])
+def test_a_word_without_an_end_pushes_no_page_aside(visitor: Callable[..., Visitor], width: str) -> None:
+    person, word = visitor(width), "x" * 400
+    person.sign_in("requester", "zh_CN")
+    person.open("/requests/new")
+    fill(person.page, f"430102-mzj-long-{width}")
+    person.page.locator("[name=purpose]").fill(word)
+    person.page.locator("button[value=submit]").click()
+    expect(person.page.locator(".notice.ok")).to_contain_text("已提交")
+    person.look()
+    person.page.locator("[name=text]").fill(word)
+    person.page.locator("form[action$='/comments'] button").click()
+    expect(person.page.locator("main")).to_contain_text(word)
+    person.look()
+    here = person.page.url.removeprefix(person.site).partition("?")[0]
+    for address in (f"{here}/form", "/requests"):
+        person.open(address)
+
+
 def test_a_whole_request_without_scripts(visitor: Callable[..., Visitor]) -> None:
     requester = visitor("desktop", scripts=False)
     requester.page.goto(requester.site + "/login")

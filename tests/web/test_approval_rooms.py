@@ -27,6 +27,19 @@ def test_the_policy_can_be_read_by_whoever_asks_for_servers(console: Console, la
     assert ("区县管理员" if language == "zh_CN" else "District administrator") in text
 
 
+def test_the_policy_says_what_happens_when_a_stage_takes_too_long(console: Console) -> None:
+    reader = console.reader("requester")
+    assert "逾期 2 个工作日后，上一级也可审批" in reader.page("/approval-policy").text
+    stage = 'sla_working_days = 2, escalate_after_working_days = 3, on_timeout = "return"'
+    with console.world.session() as session:
+        text = EXPIRED.replace("valid_until = 2020-12-31", "").replace("sla_working_days = 2", stage)
+        approval_policy.load(session, Actor(None, "local:t", "t", None, "/"), text)
+        session.commit()
+    page = reader.page("/approval-policy").text
+    assert "逾期 3 个工作日后，上一级也可审批" in page
+    assert "超时后：退回申请人" in page
+
+
 def test_an_expired_policy_is_told_on_every_page_of_those_concerned(console: Console) -> None:
     with console.world.session() as session:
         approval_policy.load(session, Actor(None, "local:t", "t", None, "/"), EXPIRED)
@@ -104,6 +117,67 @@ def test_who_proposed_a_change_can_take_it_back(console: Console) -> None:
     admin.post(f"/requests/{request_id}/changes/{change}/withdrawal")
     assert "已撤回，该环节重新待办。" in admin.page(admin.location).text
     assert "两台即可" in admin.page(f"/requests/{request_id}").text, "it stays on record"
+
+
+SIGNED = """
+version = "signed/1"
+title = "会签办法"
+valid_from = 2020-01-01
+[[rules]]
+name = "全部"
+stages = [
+  { by = [{ person = "quota" }] },
+  { name = "会签", mode = "all", by = [{ level = "district" }, { level = "city" }] },
+]
+"""
+
+
+def test_stages_say_who_decides_who_has_and_for_whom(console: Console) -> None:
+    with console.world.session() as session:
+        approval_policy.load(session, Actor(None, "local:t", "t", None, "/"), SIGNED)
+        day = clock.today()
+        people = console.world.people
+        session.add(
+            Deputy(
+                absent_id=people["quota"],
+                deputy_id=people["both"],
+                valid_from=day,
+                valid_until=day,
+                reason="出差",
+                named_by="quota",
+            )
+        )
+        session.commit()
+    request_id = console.world.submit(name="srv")
+    reader = console.reader("requester")
+    waiting = reader.page(f"/requests/{request_id}").text
+    assert "张quota" in waiting
+    for role in ("区县管理员", "市级行政审批人"):
+        assert role in waiting
+    assert reader.page(f"/requests/{request_id}/form").text.count("签字（盖章）") == 3
+    console.reader("both").post(f"/approvals/{request_id}", decision="approve", comment="代为同意")
+    console.world.approve(request_id)
+    for page in (reader.page(f"/requests/{request_id}").text, reader.page(f"/requests/{request_id}/form").text):
+        assert "张both（代 张quota）" in page
+        assert "代为同意" in page
+        assert "张admin" in page
+        assert "市级行政审批人" in page, "one signature is still wanted"
+    assert reader.page(f"/requests/{request_id}/form").text.count("签字（盖章）") == 1
+
+
+def test_the_form_says_all_that_was_asked_for(console: Console) -> None:
+    request_id = console.world.submit(
+        name="srv",
+        emergency=True,
+        emergency_reason="防汛指挥",
+        exclusive=True,
+        exclusive_reason="密码机要求",
+        funding_source="财政预算",
+        priority="high",
+    )
+    text = console.reader("requester").page(f"/requests/{request_id}/form").text
+    for words in ("防汛指挥", "密码机要求", "财政预算", "优先"):
+        assert words in text, words
 
 
 @pytest.mark.parametrize(("language", "words"), [("zh_CN", "提交的内容过大"), ("en", "What was sent is too large")])

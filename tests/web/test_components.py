@@ -11,7 +11,7 @@ from tests.web.html import Page
 from web import labels
 from web.forms import Form
 from web.presenters.quota import Bar, bars, ratio_pct
-from web.presenters.requests import EventLine, StageLine
+from web.presenters.requests import EventLine, SeatLine, StageLine
 from web.rendering import environment
 
 GALLERY = """
@@ -59,8 +59,8 @@ def gallery(request: pytest.FixtureRequest) -> str:
                 Bar("disk_gib", 0, 0, 0),
             ],
             stage_lines=[
-                StageLine("District review", "return", "李区管", "请补充", at),
-                StageLine("x", "open", "y", "", None),
+                StageLine("District review", "return", "", [SeatLine("李区管", "", "请补充")], at),
+                StageLine("x", "open", "all of them", [SeatLine("y", "Approved", ""), SeatLine("z", "", "")], None),
             ],
             events=[EventLine(7, at, "task", "hostname", False, "changed", True)],
         )

@@ -15,6 +15,7 @@ from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import approvals, request_changes, requests, weighing
 from cloudmgr.services.request_changes import ProposeChange
 from cloudmgr.services.request_inputs import Decide
+from cloudmgr.services.stage_seats import seats_of
 from cloudmgr.services.working_calendar import calendar_of
 from web.desk import Desk, DeskDep, FormDep, command, go, texts
 from web.forms import Form
@@ -102,6 +103,7 @@ class _Sheet:
             desk.words,
             view,
             may_read_personal=desk.may(Action.PERSONAL_READ, view.organization.path),
+            seats=seats_of(desk.session, view),
             calendar=calendar_of(desk.session),
         )
         self._scale: Scale | None = None

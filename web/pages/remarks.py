@@ -16,6 +16,7 @@ from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import remarks, request_changes, requests
 from cloudmgr.services.remarks import GiveFeedback, WriteComment
 from cloudmgr.services.request_changes import AnswerChange
+from cloudmgr.services.stage_seats import seats_of
 from web import formats
 from web.desk import Desk, DeskDep, FormDep, command, go, texts
 from web.forms import whole
@@ -147,7 +148,7 @@ def show_form(desk: DeskDep, request_id: uuid.UUID) -> Response:
             for key in in_order(view.amounts)
             if view.amounts[key]
         ],
-        opinions=office.opinions(desk.words, view),
+        opinions=office.opinions(desk.words, view, seats_of(desk.session, view)),
         files=[office.file_line(row) for row in remarks.list_attachments(desk.session, desk.actor, request_id)],
         feedback=remarks.read_feedback(desk.session, desk.actor, request_id),
     )

@@ -16,6 +16,7 @@ from cloudmgr.http.routes import page_router, rule
 from cloudmgr.services import approvals, deadlines, remarks, request_changes, requests, servers
 from cloudmgr.services.request_clones import CLONABLE
 from cloudmgr.services.request_view import RequestView
+from cloudmgr.services.stage_seats import seats_of
 from cloudmgr.services.working_calendar import calendar_of
 from web import corrections
 from web.desk import Desk, DeskDep, FormView, go
@@ -175,6 +176,7 @@ def _arranged(desk: Desk, view: RequestView) -> lines.RequestPage:
         desk.words,
         view,
         may_read_personal=desk.may(Action.PERSONAL_READ, view.organization.path),
+        seats=seats_of(desk.session, view),
         calendar=calendar_of(desk.session),
     )
 

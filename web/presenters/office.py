@@ -1,16 +1,18 @@
 """What people added to a request, and the request as the form that is stamped: for pages."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cloudmgr.domain.messages import N_
+from cloudmgr.domain.approval import Mode
 from cloudmgr.models import RequestFeedback
 from cloudmgr.services.remarks import AttachmentRow, CommentRow
 from cloudmgr.services.request_changes import DiffLine, diff
 from cloudmgr.services.request_view import RequestView
+from cloudmgr.services.stage_seats import SeatView
+from web.presenters.words import seat
 from web.rendering import Words
 
 
@@ -110,22 +112,34 @@ def _told(words: Words, value: Any) -> str:
     return "-" if value in (None, "", []) else str(value)
 
 
-def opinions(words: Words, view: RequestView) -> list[Opinion]:
-    """Arrange the stages of the present submission as boxes for opinions and stamps, each decision a line."""
+def opinions(words: Words, view: RequestView, seats: Mapping[uuid.UUID, Sequence[SeatView]]) -> list[Opinion]:
+    """Arrange the stages as boxes for opinions and stamps: one for each decision, and one for each that is still wanted."""
     found = []
     for stage in view.stages:
-        decided = [pair for pair in view.approvals if pair[0].stage_id == stage.id]
+        shown, title = seats.get(stage.id, ()), words.translate(stage.name)
         found += [
             Opinion(
-                words.translate(stage.name),
-                words.label("stage_state", approval.decision),
-                approval.comment,
-                person.display_name + (words.translate(N_(" (as deputy)")) if approval.on_behalf_of_id else ""),
-                approval.created_at,
-                approval.policy_version,
+                title,
+                words.label("stage_state", each.decision.decision),
+                each.decision.comment,
+                seat(words, each),
+                each.decision.created_at,
+                each.decision.policy_version,
             )
-            for approval, person in decided
+            for each in shown
+            if each.decision
         ]
-        if not decided:
-            found.append(Opinion(words.translate(stage.name), "", "", "", None, stage.policy_version))
+        own = {each.seat.id for each in shown if each.seat.stands_for_id is None}
+        left = [each for each in shown if each.decision is None and each.seat.id in own]
+        if stage.mode == Mode.ALL:
+            found += [
+                Opinion(_signed(title, [seat(words, each)]), "", "", "", None, stage.policy_version) for each in left
+            ]
+        elif left or not shown:
+            who = [seat(words, each) for each in left]
+            found.append(Opinion(_signed(title, who), "", "", "", None, stage.policy_version))
     return found
+
+
+def _signed(title: str, who: Sequence[str]) -> str:
+    return f"{title} · {' / '.join(who)}" if who else title

@@ -7,7 +7,7 @@ from datetime import date
 from sqlmodel import Session
 
 from cloudmgr.domain.access import Action, Actor
-from cloudmgr.domain.approval import Rule, SeatRule, StageRule, When
+from cloudmgr.domain.approval import OnTimeout, Rule, SeatRule, StageRule, When
 from cloudmgr.domain.messages import N_
 from cloudmgr.services import approval_policy
 from cloudmgr.services.deputies import DeputyRow
@@ -32,7 +32,8 @@ class StageLine:
     who: str
     mode: str
     sla: int | None
-    escalate: int | None
+    late: str
+    """What happens when its time is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,24 @@ def _stage(words: Words, stage: StageRule) -> StageLine:
         joined([_seat(words, seat) for seat in stage.seats]),
         words.label("approval_mode", stage.mode) if len(stage.seats) > 1 else "",
         stage.sla_working_days,
-        stage.escalate_after_working_days,
+        _late(words, stage),
     )
+
+
+def _late(words: Words, stage: StageRule) -> str:
+    if stage.sla_working_days is None:
+        return ""
+    told = []
+    if stage.escalate_after_working_days is not None:
+        told.append(
+            words.translate(
+                N_("{days} working days after it is due, the level above decides too"),
+                days=stage.escalate_after_working_days,
+            )
+        )
+    if stage.on_timeout is not OnTimeout.NONE:
+        told.append(words.translate(N_("on timeout: {deed}"), deed=words.label("on_timeout", stage.on_timeout)))
+    return joined(told)
 
 
 def _seat(words: Words, seat: SeatRule) -> str:

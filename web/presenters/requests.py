@@ -2,9 +2,10 @@
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any
 
 from cloudmgr.domain.messages import N_
@@ -13,6 +14,7 @@ from cloudmgr.domain.working_days import WorkingCalendar
 from cloudmgr.models import RequestEvent
 from cloudmgr.services.request_view import RequestView
 from cloudmgr.services.requests import RequestRow
+from cloudmgr.services.stage_seats import SeatView
 from web import port_lines
 from web.presenters import deadlines
 from web.presenters import words as phrases
@@ -46,13 +48,22 @@ class RequestLine:
 
 
 @dataclass(frozen=True, slots=True)
+class SeatLine:
+    """Who has decided a stage and what was said, or who may decide it."""
+
+    who: str
+    decision: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
 class StageLine:
-    """One approval stage."""
+    """One approval stage. `mode`: how many of its seats must approve, where there are several."""
 
     title: str
     state: str
-    who: str
-    comment: str
+    mode: str
+    seats: list[SeatLine]
     at: datetime | None
     due: Due | None = None
 
@@ -165,7 +176,12 @@ def _no_number(phase: str) -> str:
 
 
 def page(
-    words: Words, view: RequestView, *, may_read_personal: bool, calendar: WorkingCalendar | None = None
+    words: Words,
+    view: RequestView,
+    *,
+    may_read_personal: bool,
+    seats: Mapping[uuid.UUID, Sequence[SeatView]] = MappingProxyType({}),
+    calendar: WorkingCalendar | None = None,
 ) -> RequestPage:
     """Arrange one request."""
     request = view.request
@@ -206,7 +222,7 @@ def page(
         rehearses=any(server.rehearsed for server in servers),
         has_handover=request.kind == "create"
         and any(server.phase in (ServerPhase.ACTIVE, ServerPhase.SUSPENDED) for server in servers),
-        stages=_stages(words, view, calendar),
+        stages=_stages(words, view, seats, calendar),
         servers=servers,
         wanted=[] if servers or request.kind != "create" else _wanted(body.get("servers") or []),
         changes=[words.told(each) for each in view.changes],
@@ -279,19 +295,28 @@ def _network(entry: Mapping[str, Any]) -> dict[str, str]:
     return {**texts, "ports": port_lines.written(ports if isinstance(ports, list) else [])}
 
 
-def _stages(words: Words, view: RequestView, calendar: WorkingCalendar | None) -> list[StageLine]:
-    decided = {approval.stage_id: (approval, person) for approval, person in view.approvals}
+def _stages(
+    words: Words,
+    view: RequestView,
+    seats: Mapping[uuid.UUID, Sequence[SeatView]],
+    calendar: WorkingCalendar | None,
+) -> list[StageLine]:
     lines = []
     for stage in view.stages:
-        if stage.submission != view.request.submission:
-            continue
-        approval, person = decided.get(stage.id, (None, None))
+        shown = seats.get(stage.id, ())
         lines.append(
             StageLine(
                 title=words.translate(stage.name),
                 state=stage.state,
-                who=person.display_name if person else words.label("role", stage.role),
-                comment=approval.comment if approval else "",
+                mode=words.label("approval_mode", stage.mode) if len(shown) > 1 else "",
+                seats=[
+                    SeatLine(
+                        phrases.seat(words, each),
+                        words.label("stage_state", each.decision.decision) if each.decision and len(shown) > 1 else "",
+                        each.decision.comment if each.decision else "",
+                    )
+                    for each in shown
+                ],
                 at=stage.closed_at,
                 due=deadlines.due(words, calendar, stage.due_at) if calendar and stage.state == "open" else None,
             )

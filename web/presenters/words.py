@@ -7,6 +7,7 @@ from typing import Any
 from cloudmgr.domain.masking import mask_phone
 from cloudmgr.domain.messages import N_
 from cloudmgr.models import ResourceRequest, Server
+from cloudmgr.services.stage_seats import SeatView
 from web import formats
 from web.rendering import Words
 
@@ -33,6 +34,17 @@ def owner(item: Server | ResourceRequest, *, may_read: bool) -> str:
     """Return who answers for it, with the phone masked unless the reader may see personal data."""
     phone = item.owner_phone if may_read else mask_phone(item.owner_phone)
     return f"{item.owner_name} {phone}".strip()
+
+
+def seat(words: Words, view: SeatView) -> str:
+    """Return who has decided from a seat, and for whom, or who may."""
+    if view.decider is None:
+        return view.person.display_name if view.person else words.label("role", view.seat.role)
+    if view.absent is None:
+        return view.decider.display_name
+    return words.translate(
+        N_("{person} on behalf of {absent}"), person=view.decider.display_name, absent=view.absent.display_name
+    )
 
 
 def joined(values: Sequence[str]) -> str:
