@@ -4,15 +4,18 @@ from datetime import date
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query, status
+from fastapi import Query, Request, status
 from pydantic import Field
 
 from cloudmgr.api.shapes import At, Shape
 from cloudmgr.domain.access import Action
 from cloudmgr.domain.approval import Policy
 from cloudmgr.domain.events import Event
+from cloudmgr.domain.messages import Translator
+from cloudmgr.http.context import language_of
 from cloudmgr.http.deps import ActorDep, SessionDep
 from cloudmgr.http.routes import api_router, rule
+from cloudmgr.i18n import translator
 from cloudmgr.services import approval_policy, deputies
 from cloudmgr.services.deputies import DeputyRow, NameDeputy
 
@@ -116,7 +119,7 @@ def list_policies(actor: ActorDep, session: SessionDep) -> PolicyList:
 
 
 @router.get("/approval-policies/current", response_model=CurrentPolicy, openapi_extra=rule(Action.CATALOGUE_READ))
-def read_current_policy(actor: ActorDep, session: SessionDep) -> CurrentPolicy:
+def read_current_policy(http: Request, actor: ActorDep, session: SessionDep) -> CurrentPolicy:
     """Tell the policy that decides today, rule by rule."""
     found = approval_policy.read_current(session, actor)
     policy = found.policy
@@ -126,18 +129,18 @@ def read_current_policy(actor: ActorDep, session: SessionDep) -> CurrentPolicy:
         valid_from=policy.valid_from,
         valid_until=policy.valid_until,
         expired=found.is_expired,
-        rules=_rules(policy),
+        rules=_rules(policy, translator(language_of(http))),
     )
 
 
-def _rules(policy: Policy) -> list[RuleShape]:
+def _rules(policy: Policy, translate: Translator) -> list[RuleShape]:
     return [
         RuleShape(
             name=each.name,
             when=each.when.told(),
             stages=[
                 StageRuleShape(
-                    name=stage.name,
+                    name=translate(stage.name),
                     mode=stage.mode,
                     by=[SeatShape(level=seat.level, role=seat.role, person=seat.person) for seat in stage.seats],
                     sla_working_days=stage.sla_working_days,

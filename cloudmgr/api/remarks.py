@@ -5,17 +5,15 @@ from uuid import UUID
 
 from fastapi import Depends, Request, Response, status
 from pydantic import Field
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
 from cloudmgr.api.shapes import At, Shape
 from cloudmgr.domain.access import Action
-from cloudmgr.domain.errors import InvalidInput, NotFound
+from cloudmgr.domain.errors import NotFound
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_
 from cloudmgr.http.deps import ActorDep, SessionDep
-from cloudmgr.http.errors import STATUS
-from cloudmgr.http.files import saved_file
+from cloudmgr.http.errors import unsupported
+from cloudmgr.http.files import one_file, saved_file
 from cloudmgr.http.routes import api_router, rule
 from cloudmgr.models import RequestFeedback
 from cloudmgr.services import remarks
@@ -106,14 +104,13 @@ class Upload(Shape):
 async def _upload(http: Request) -> Upload:
     """Read the part called `file`. The form was read already, for the page's token in it, and is kept."""
     if http.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
-        raise HTTPException(STATUS["unsupported_media_type"])
-    form = await http.form(max_files=1, max_fields=5)
-    file = form.get("file")
-    found = Upload(name=file.filename or "", content=await file.read()) if isinstance(file, UploadFile) else None
-    await form.close()
-    if found is None:
-        raise InvalidInput(N_("The form has no part called file."), field="file")
-    return found
+        raise unsupported("multipart/form-data")
+    form = await http.form(max_fields=5)
+    try:
+        file = one_file(form)
+        return Upload(name=file.filename or "", content=await file.read())
+    finally:
+        await form.close()
 
 
 _FORM = {

@@ -6,12 +6,10 @@ from typing import Any
 
 import orjson
 from fastapi import Request
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from cloudmgr.domain.errors import InvalidInput
-from cloudmgr.domain.messages import N_
-from cloudmgr.http.errors import STATUS
+from cloudmgr.http.errors import STATUS, unsupported
+from cloudmgr.http.files import one_file
 from cloudmgr.services.inputs import Input, Loose
 
 
@@ -43,7 +41,7 @@ async def sent_sheet(request: Request, *, files: Collection[str], rows: type[Row
     if content_type in files:
         return Sent(await request.body())
     if content_type != "application/json" or rows is None:
-        raise HTTPException(STATUS["unsupported_media_type"])
+        raise unsupported("multipart/form-data", *files, *(("application/json",) if rows else ()))
     content = await request.body()
     try:
         document = orjson.loads(content)
@@ -54,9 +52,7 @@ async def sent_sheet(request: Request, *, files: Collection[str], rows: type[Row
 
 async def _part(request: Request) -> bytes:
     form = await request.form()
-    file = form.get("file")
-    content = await file.read() if isinstance(file, UploadFile) else None
-    await form.close()
-    if content is None:
-        raise InvalidInput(N_("The form has no part called file."), field="file")
-    return content
+    try:
+        return await one_file(form).read()
+    finally:
+        await form.close()

@@ -104,7 +104,7 @@ _HTTP_CODES: Mapping[int, tuple[str, str]] = {
         "body_too_large",
         N_("What was sent is too large; the limit is {limit} bytes. Send a smaller file, or less at once."),
     ),
-    415: ("unsupported_media_type", N_("Send JSON, with Content-Type: application/json.")),
+    415: ("unsupported_media_type", N_("Send what this address takes, and name it as the Content-Type: {types}.")),
 }
 
 
@@ -194,7 +194,7 @@ def _audit_denial(request: Request, refusal: Refusal) -> None:
 
 
 def _on_validation(request: Request, error: Exception) -> Response:
-    found = findings(error.errors()) if isinstance(error, RequestValidationError) else []
+    found = findings(error.errors(), placed=True) if isinstance(error, RequestValidationError) else []
     if found and request.path_params and all(str(e["loc"][0]) == "path" for e in _errors_of(error)):
         return told(request, Problem(404, "not_found", Message(N_("There is no such object."))))
     context_of(request).log["fields"] = [finding["field"] for finding in found][:20]
@@ -226,8 +226,12 @@ def _on_http(request: Request, error: Exception) -> Response:
     code, template = _HTTP_CODES.get(
         status, _HTTP_CODES[400] if status < STATUS["internal"] else ("internal", INTERNAL)
     )
-    params = {"method": request.method, "limit": request.app.state.settings.web.body_limit_bytes}
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    params = {
+        "method": request.method,
+        "limit": request.app.state.settings.web.body_limit_bytes,
+        "types": headers.get("Accept", "application/json"),
+    }
     return told(request, Problem(STATUS[code], code, Message(template, params), headers=headers))
 
 
@@ -248,6 +252,11 @@ def _on_database(request: Request, error: Exception) -> Response:
         log.warning("database busy: %s", type(error).__name__)
         return told(request, busy())
     return internal(request, error)
+
+
+def unsupported(*types: str) -> HTTPException:
+    """Return the answer to another content type than those an address takes; its `Accept` names them (RFC 9110 §15.5.16)."""
+    return HTTPException(STATUS["unsupported_media_type"], headers={"Accept": ", ".join(types)})
 
 
 def busy() -> Problem:

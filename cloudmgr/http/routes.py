@@ -14,7 +14,6 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -25,7 +24,7 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.domain.messages import Message as Words
 from cloudmgr.http import idempotency
 from cloudmgr.http.context import context_of
-from cloudmgr.http.errors import STATUS
+from cloudmgr.http.errors import unsupported
 from cloudmgr.http.problem import ProblemDocument
 
 Access = Action | Literal["public", "person"]
@@ -130,7 +129,7 @@ class RuledRoute(APIRoute):
         if media_type != "application/json" and not (
             media_type.startswith("application/") and media_type.endswith("+json")
         ):
-            raise HTTPException(STATUS["unsupported_media_type"])
+            raise unsupported("application/json")
 
 
 class OnceRoute(RuledRoute):

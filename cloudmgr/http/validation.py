@@ -3,7 +3,7 @@
 Never repeats the value that was sent: it may be a password.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cloudmgr.domain.messages import N_, Message
@@ -78,13 +78,22 @@ _KEY = "[key]"
 """What pydantic puts behind a member of an object whose name, not its value, it found wrong."""
 _KINDS = frozenset({*RequestKind, "draft"})
 """Kinds of a body that is one of several: pydantic puts the kind into the location of what it found."""
-_LITERALS = {"True": "true", "False": "false", "None": "null"}
-"""Python's words for JSON's."""
+_MOST_TOLD = 300
+"""Longest list of choices that is told whole."""
 
 
-def findings(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one `{"field", "rule", "message"}` for each pydantic error; `message` is a Message."""
-    return [_finding(error) for error in errors]
+def findings(errors: Iterable[Mapping[str, Any]], *, placed: bool = False) -> list[dict[str, Any]]:
+    """Return one `{"field", "rule", "message"}` for each pydantic error; `message` is a Message.
+
+    `placed`: the framework says first where it stands (body, query …), and the kind of a body that is one of several.
+    """
+    return [_finding({**error, "loc": _within(error.get("loc") or ())} if placed else error) for error in errors]
+
+
+def _within(position: Sequence[Any]) -> Sequence[Any]:
+    if not position or position[0] not in _PLACES:
+        return position
+    return position[2 if position[0] == "body" and len(position) > 1 and position[1] in _KINDS else 1 :]
 
 
 def _finding(error: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +106,8 @@ def _finding(error: Mapping[str, Any]) -> dict[str, Any]:
     if "expected_tags" in context:  # a draft is no kind: it is asked for with "draft": true
         context["expected"] = str(context["expected_tags"]).removesuffix(", 'draft'")
         position = (*position, "kind")
+    if kind == "literal_error" and context.get("expected") in {"True", "False"}:
+        kind = "bool_type"
     if kind in _COUNTED and context.get("field_type") == "Value":  # a text behind a validator of ours, not a list
         kind = f"string_{kind}"
     own = context.get("message")
@@ -119,8 +130,6 @@ def _finding(error: Mapping[str, Any]) -> dict[str, Any]:
 def field_path(position: Iterable[Any]) -> str:
     """Return pydantic's location as people write it: `servers[0].count`."""
     parts = list(position)
-    if parts and parts[0] in _PLACES:
-        del parts[: 2 if parts[0] == "body" and len(parts) > 1 and parts[1] in _KINDS else 1]
     if parts and parts[-1] == _KEY:
         del parts[-1]
     path = ""
@@ -135,5 +144,7 @@ def field_path(position: Iterable[Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    told = str(value)[:300].replace("'", "").replace(" or ", ", ")
-    return _LITERALS.get(told, told)
+    told = str(value).replace("'", "").replace(" or ", ", ")
+    if len(told) > _MOST_TOLD:
+        told = told[:_MOST_TOLD].rpartition(", ")[0] + ", …" if ", " in told[:_MOST_TOLD] else told[:_MOST_TOLD] + "…"
+    return told

@@ -118,7 +118,7 @@ TRANSPORT: Iterable[Bad] = (
 CREATES: Iterable[Bad] = (
     Bad("no kind", 422, "invalid", "必填", {"json": _whole(CREATE, {"kind": _LEFT_OUT, "servers": _LEFT_OUT})}, "servers"),
     invalid("a kind that is not", "create", "kind", kind="destroy"),
-    invalid("a draft mark that is text", "false", "draft", draft="yes"),
+    invalid("a draft mark that is text", "true 或 false", "draft", draft="yes"),
     invalid("a field that is not", "没有这个字段", "colour", colour="red"),
     invalid("no project", "必填", "project", project=_LEFT_OUT),
     invalid("a project that is no id", "编号", "project", project="智慧社区"),

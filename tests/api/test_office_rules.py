@@ -128,6 +128,13 @@ class TestStages:
         assert (stage["name"], stage["role"], stage["policy_version"]) == ("区县初审", "district_admin", "2026-11/3")
         assert office.decide("admin", request).json()["phase"] == "approved"
 
+    def test_the_policy_names_its_stages_in_the_readers_language(self, office: Office) -> None:
+        for language, name in (("zh-CN", "区县初审"), ("en", "District review")):
+            answer = office["requester"].get(
+                "/api/v1/approval-policies/current", headers={"Accept-Language": language}
+            ).json()
+            assert answer["rules"][-1]["stages"][0]["name"] == name
+
     def test_a_large_one_passes_all_four(self, office: Office) -> None:
         office.load(
             approval_policy.packaged_text().replace("vcpus = 1024", "vcpus = 8").replace("2026-11/3", "test/low")
@@ -273,6 +280,17 @@ class TestChanges:
         assert done.json()["decisions"][0]["decision"] == "change"
         assert office.balanced()
 
+    def test_what_is_wrong_with_a_changed_body_is_named_inside_it(self, office: Office) -> None:
+        request = office.ask()
+        office["admin"].headers["Accept-Language"] = "en"
+        for body, field in (
+            (office.world.body() | {"foo": 1}, "body.foo"),
+            (office.world.body() | {"kind": "zzz"}, "body.kind"),
+            (office.world.body() | {"purpose": 7}, "body.purpose"),
+        ):
+            answer = office["admin"].post(f"/api/v1/requests/{request}/changes", json={"body": body, "comment": "x"})
+            assert (answer.status_code, [each["field"] for each in answer.json()["errors"]]) == (422, [field])
+
     def test_a_declined_change_leaves_everything_as_it_was(self, office: Office) -> None:
         request = office.ask(count=4)
         change = self._propose(office, request, count=2).json()["id"]
@@ -334,6 +352,22 @@ class TestRemarks:
         assert "admin True" not in seen["colleague"]
         note = office["both"].post(f"/api/v1/requests/{request}/comments", json={"text": "x", "internal": True})
         assert code(note) == (403, "forbidden")
+
+    def test_files_are_sent_one_by_one_and_as_a_form(self, office: Office) -> None:
+        request = office.ask()
+        path = f"/api/v1/requests/{request}/attachments"
+        two = [("file", ("a.txt", "一".encode())), ("file", ("b.txt", "二".encode()))]
+        refused = office["requester"].post(path, files=two)
+        assert code(refused) == (422, "invalid")
+        assert refused.json()["errors"][0]["field"] == "file"
+        assert office["requester"].get(path).json()["items"] == []
+        wrong = office["requester"].post(path, json={})
+        assert code(wrong) == (415, "unsupported_media_type")
+        assert "multipart/form-data" in wrong.json()["detail"]
+        sheet = office["requester"].post("/api/v1/requests/sheets", content=b"x", headers={"Content-Type": "text/html"})
+        assert code(sheet) == (415, "unsupported_media_type")
+        for each in ("multipart/form-data", "text/csv", "application/json"):
+            assert each in sheet.json()["detail"]
 
     def test_a_file_is_taken_for_what_it_is_and_saved_never_shown(self, office: Office) -> None:
         request = office.ask()

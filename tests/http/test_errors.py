@@ -78,6 +78,12 @@ def test_what_cannot_be_done_is_a_problem(
     assert (document["status"], document["code"]) == (status, code)
 
 
+def test_another_content_type_is_told_what_is_taken(town: Town) -> None:
+    answer = town.client("system-admin").post(USERS, content=b"a=b", headers={"Content-Type": "text/plain"})
+    assert answer.headers["Accept"] == "application/json"
+    assert "application/json" in answer.json()["detail"]
+
+
 def test_a_chunked_body_over_the_limit_is_cut(town: Town) -> None:
     chunks = (b"x" * 65536 for _ in range(20))
     document = _bad(town.client("system-admin"), "POST", USERS, content=chunks, headers=JSON)
