@@ -1,14 +1,14 @@
 """Turning a template and plain values into a page: one Jinja environment a language, nothing computed in templates."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cloudmgr import i18n
-from cloudmgr.domain.messages import N_, Message
+from cloudmgr.domain.messages import LIST_COMMA, N_, Message
 from web import formats, labels
 from web.assets import asset
 
@@ -69,6 +69,10 @@ class Words:
     def label(self, vocabulary: str, value: object) -> str:
         """Return the word for a value of a closed set."""
         return self._translate(labels.label(vocabulary, value))
+
+    def joined(self, values: Iterable[str]) -> str:
+        """Return a list as people of this language write it."""
+        return self._translate(LIST_COMMA).join(values)
 
     def told(self, message: Message | Mapping[str, Any] | str | None) -> str:
         """Return a message, live or as it was stored; empty for None."""

@@ -12,6 +12,10 @@ def N_(template: str) -> str:  # noqa: N802 - gettext's own name for "mark, do n
     return template
 
 
+LIST_COMMA, LIST_SEMICOLON = N_(", "), N_("; ")
+"""Between the entries of a list: names, and whole sentences."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One sentence for a person: `template` is the catalogue key (English), `params` fill its fields."""
@@ -41,7 +45,8 @@ def _render(value: Any, translate: Translator | None) -> Any:
     if isinstance(value, Message):
         return value.render(translate)
     if isinstance(value, list | tuple):
-        return "; ".join(str(_render(item, translate)) for item in value)
+        between = LIST_SEMICOLON if any(isinstance(item, Message) for item in value) else LIST_COMMA
+        return (translate(between) if translate else between).join(str(_render(item, translate)) for item in value)
     return value
 
 

@@ -6,10 +6,11 @@ Emergency orders pass. Playbooks whose catalogue entry says `frozen_in_key_perio
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
+from pydantic_core import PydanticCustomError
 from sqlmodel import Session
 
 from cloudmgr.adapters import queue
@@ -22,10 +23,9 @@ from cloudmgr.domain.notices import About, NoticeEvent, RoleAt
 from cloudmgr.domain.phases import RequestPhase
 from cloudmgr.models import ChangeFreeze, Organization, ResourceRequest
 from cloudmgr.services import audit
-from cloudmgr.services.inputs import Id, Input, Text
+from cloudmgr.services.inputs import Id, Input, Moment, Text
 from cloudmgr.services.notices import notify
 from cloudmgr.services.policy import policy_of
-from cloudmgr.services.users import AwareMoment
 from cloudmgr.store import change_freezes as store
 from cloudmgr.store import organizations, requests
 
@@ -33,12 +33,22 @@ _WORKED_OFF = (RequestPhase.APPROVED, RequestPhase.FULFILLING)
 _TOLD_ROLES = (Role.DISTRICT_ADMIN, Role.REQUESTER)
 
 
+def _exact(moment: datetime) -> datetime:
+    """Refuse a day, or a moment that does not say in which time zone: a freeze begins and ends to the minute for everybody."""
+    if moment.tzinfo is None:
+        raise PydanticCustomError("datetime_object_invalid", "Give a moment like 2026-11-22T08:00:00+08:00.")
+    return moment.astimezone(UTC)
+
+
+ExactMoment = Annotated[Moment, AfterValidator(_exact)]
+
+
 class MakeFreeze(Input):
     """A freeze of an organization and everything below it; it begins at once where no beginning is given."""
 
     organization: Id
-    starts_at: AwareMoment | None = None
-    ends_at: AwareMoment
+    starts_at: ExactMoment | None = None
+    ends_at: ExactMoment
     reason: Annotated[Text, StringConstraints(min_length=1, max_length=500)]
 
 

@@ -162,7 +162,8 @@ def rejected(
         text = N_(
             "Emergency order {number} is not approved: {comment}. A draft is proposed that takes it back: {kind}."
         )
-    message = Message(text, {"number": request.number or "", "comment": comment, "kind": proposed or ""})
+    said = comment.rstrip("。. ")  # the sentence around it ends by itself
+    message = Message(text, {"number": request.number or "", "comment": said, "kind": proposed or ""})
     requests.tell(session, request.id, kind="warning", message=message, dedupe=f"emergency-closed:{order.id}")
     _audit(session, actor, Event.EMERGENCY_REJECT, request, organization, proposal=str(order.proposal_id or ""))
     notify(

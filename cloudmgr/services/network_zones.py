@@ -135,7 +135,7 @@ def require_network_zone(session: Session, name: str | None, *, field: str = "ne
             N_("There is no network zone {given}; known are {known}."),
             field=field,
             given=name,
-            known="、".join(known) or "-",
+            known=known or "-",
         )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from sqlmodel import Session
 
 from cloudmgr.domain import attachments as files
-from cloudmgr.domain.access import Action, Actor
+from cloudmgr.domain.access import Action, Actor, require
 from cloudmgr.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.messages import N_, Message
@@ -193,7 +193,10 @@ def give_feedback(session: Session, actor: Actor, request_id: uuid.UUID, command
     Raises:
         Forbidden: somebody else made the request. Conflict: nothing was delivered yet, or it was said already.
     """
-    request, organization = request_services.own(session, actor, request_id)
+    request, organization = request_services.visible(session, actor, request_id, lock=True)
+    if request.requester_id != actor.user_id:
+        raise Forbidden(N_("Feedback is given by the person who made the request."))
+    require(actor, Action.REQUEST_MAKE, organization.path, see=Action.REQUEST_READ)
     if RequestPhase(request.phase) not in _DELIVERED:
         raise Conflict(N_("Feedback is given when something was delivered."))
     if remarks.feedback(session, request.id) is not None:

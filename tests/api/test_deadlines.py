@@ -174,7 +174,10 @@ def test_a_change_freeze_from_its_announcement_to_its_end(office: Office) -> Non
     wish = {"organization": str(office.world.furong.id), "ends_at": "2026-12-01T00:00:00+08:00", "reason": "两会重保"}
     office.post("requester", "/change-freezes", wish, 403)
     office.post("quota", "/change-freezes", wish | {"ends_at": "2026-11-01T00:00:00+08:00"}, 422)
+    for vague in ("2026-12-01", "2026-12-01T00:00:00"):
+        office.post("quota", "/change-freezes", wish | {"ends_at": vague}, 422)
     freeze = office.post("quota", "/change-freezes", wish, 201)
+    assert freeze["ends_at"] == office.get("quota", "/change-freezes")["items"][0]["ends_at"] == "2026-11-30T16:00:00Z"
     assert freeze["in_force"] is True
     assert "两会重保" in office.page("requester", "/requests"), "every page says so"
     assert "两会重保" in office.page("requester", "/requests", "en")

@@ -130,9 +130,11 @@ class TestStages:
 
     def test_the_policy_names_its_stages_in_the_readers_language(self, office: Office) -> None:
         for language, name in (("zh-CN", "区县初审"), ("en", "District review")):
-            answer = office["requester"].get(
-                "/api/v1/approval-policies/current", headers={"Accept-Language": language}
-            ).json()
+            answer = (
+                office["requester"]
+                .get("/api/v1/approval-policies/current", headers={"Accept-Language": language})
+                .json()
+            )
             assert answer["rules"][-1]["stages"][0]["name"] == name
 
     def test_a_large_one_passes_all_four(self, office: Office) -> None:
@@ -416,6 +418,9 @@ class TestRemarks:
         request = office.ask()
         give = {"score": 5, "comment": "及时"}
         assert code(office["requester"].post(f"/api/v1/requests/{request}/feedback", json=give)) == (409, "conflict")
+        other = office["colleague"].post(f"/api/v1/requests/{request}/feedback", json=give)
+        assert code(other) == (403, "forbidden")
+        assert "评价" in other.json()["detail"]
         with office.world.session() as session:
             found = session.get_one(ResourceRequest, uuid.UUID(request))
             found.phase = "fulfilled"

@@ -3,6 +3,7 @@
 import json
 
 from cloudmgr.domain.messages import Message
+from cloudmgr.i18n import translator
 
 CHINESE = {"{name} is {state}": "{name}当前{state}", "active": "运行中", "no {thing}": "没有{thing}"}
 
@@ -20,6 +21,14 @@ def test_a_message_is_told_in_the_readers_language_its_inner_messages_too() -> N
 def test_a_list_is_told_as_one_sentence() -> None:
     message = Message("{reasons}", {"reasons": [Message("no {thing}", {"thing": "room"}), "x"]})
     assert message.render(chinese) == "没有room; x"
+
+
+def test_lists_are_joined_as_the_readers_language_does() -> None:
+    names = Message("{names}", {"names": ["A", "B"]})
+    sentences = Message("{all}", {"all": [Message("active"), Message("no {thing}", {"thing": "room"})]})
+    assert (str(names), str(sentences)) == ("A, B", "active; no room")
+    chinese_too = translator("zh_CN")
+    assert (names.render(chinese_too), sentences.render(chinese_too)) == ("A、B", "正常；no room")
 
 
 def test_storing_and_reading_back_keeps_every_message_translatable() -> None:

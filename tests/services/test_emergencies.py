@@ -14,6 +14,8 @@ from sqlmodel import select
 from cloudmgr.domain import clock
 from cloudmgr.domain.clock import SHANGHAI
 from cloudmgr.domain.errors import AllowanceExceeded, Conflict, InvalidInput
+from cloudmgr.domain.messages import Message
+from cloudmgr.i18n import translator
 from cloudmgr.models import (
     ApprovalStage,
     AuditEvent,
@@ -136,7 +138,10 @@ def test_a_rejection_proposes_a_retirement_and_deletes_nothing(desk: Desk) -> No
     servers = list(desk.session.exec(select(Server).where(Server.request_id == request.id)))
     with pytest.raises(Conflict):
         decide(desk, request, "return", "材料不全")
-    decide(desk, request, "reject", "不属于应急情形")
+    decide(desk, request, "reject", "不属于应急情形。")
+    events = select(RequestEvent).where(RequestEvent.request_id == request.id)
+    told = [Message.from_json(each.message).render(translator("zh_CN")) for each in desk.session.exec(events)]
+    assert any("不属于应急情形。已生成" in text for text in told), told
     found = of(desk, request)
     assert (found.state, request.phase) == ("rejected", "approved")
     proposal = desk.session.get_one(ResourceRequest, found.proposal_id)

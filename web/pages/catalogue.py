@@ -15,7 +15,6 @@ from cloudmgr.services.catalogue import BackendView, ImageView, ZoneView
 from web import formats
 from web.desk import Desk, DeskDep
 from web.lists import PAGE, cursor_of, pages
-from web.presenters import words as phrases
 from web.presenters.quota import in_order
 
 router = page_router()
@@ -80,7 +79,7 @@ def _zone(desk: Desk, view: ZoneView) -> dict[str, Any]:
         "cpu_model": zone.cpu_model if zone.cpu_model != "unknown" else "",
         "is_xinchuang": zone.is_xinchuang,
         "is_open": zone.is_enabled and backend.is_enabled,
-        "network_zones": phrases.joined(sorted(view.network_zones)),
+        "network_zones": desk.words.joined(sorted(view.network_zones)),
         "capacity": _capacity(desk, view),
         "last_seen_at": zone.last_seen_at,
     }
@@ -112,7 +111,7 @@ def _backend(desk: Desk, view: BackendView) -> dict[str, Any]:
         "tier": backend.tier,
         "datacenter": backend.datacenter,
         "owner": view.owner.name if view.owner else "",
-        "shared_with": phrases.joined([each.name for each in view.shared_with]),
+        "shared_with": desk.words.joined([each.name for each in view.shared_with]),
         "health": view.standing.health,
         "message": desk.words.told(backend.health_message),
         "last_seen_at": backend.last_seen_at,

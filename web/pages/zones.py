@@ -35,7 +35,7 @@ def show_list(request: Request, desk: DeskDep) -> Response:
         architectures=backends.by_architecture(
             every(lambda at: catalogue.list_zones(desk.session, desk.actor, limit=_MOST, cursor=at))
         ),
-        lines=[zones.line(view, names) for view in rows],
+        lines=[zones.line(desk.words, view, names) for view in rows],
         archs=[(arch, desk.words.label("architecture", arch)) for arch in Architecture],
         network_zones=list(names.items()),
         form=Form(filters),

@@ -9,7 +9,6 @@ from cloudmgr.domain import clock
 from cloudmgr.models import SyncRun
 from cloudmgr.services.catalogue import BackendView, ZoneView
 from web import labels
-from web.presenters import words as phrases
 from web.presenters.quota import Bar, in_order
 from web.rendering import Words
 
@@ -94,7 +93,7 @@ def line(words: Words, view: BackendView) -> BackendLine:
         tier=backend.tier,
         datacenter=backend.datacenter,
         owner=view.owner.name if view.owner else "",
-        shared_with=phrases.joined([each.name for each in view.shared_with]),
+        shared_with=words.joined([each.name for each in view.shared_with]),
         counts_city_quota=backend.counts_city_quota,
         is_owned=view.owner is not None,
         is_enabled=backend.is_enabled,

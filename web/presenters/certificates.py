@@ -153,7 +153,7 @@ def page(words: Words, view: CertificateView) -> CertificatePage:
         request_id=request.id if request else None,
         request_number=(request.number or "") if request else "",
         requested_by=view.requester.display_name if view.requester else "",
-        decided_by=phrases.joined([f"{person.display_name} {formats.day(each.created_at)}" for each, person in view.approvals]),
+        decided_by=words.joined([f"{person.display_name} {formats.day(each.created_at)}" for each, person in view.approvals]),
         purpose=request.purpose if request else "",
         pieces=[_piece(item) for item in view.items],
         gone=states.count(ItemState.GONE),
@@ -181,7 +181,7 @@ def _quota(words: Words, share: QuotaShare) -> Quota:
         key=share.resource,
         released=formats.amount(share.released, share.resource),
         held=formats.amount(share.held, share.resource) if share.held else "",
-        kept_by=(phrases.joined(kinds) or words.translate(N_("the whole server"))) if share.held else "",
+        kept_by=(words.joined(kinds) or words.translate(N_("the whole server"))) if share.held else "",
     )
 
 

@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 from cloudmgr.domain.findings import DECISIONS, FindingKind, FindingState
 from cloudmgr.services.findings import FindingRow
 from web import formats
-from web.presenters import words as phrases
 from web.rendering import Words
 
 _UNDECIDED = (FindingState.OPEN, FindingState.IGNORED)
@@ -90,7 +89,7 @@ def _told(words: Words, field: str, said: Mapping[str, Any] | None) -> str:
     if field == "memory_mib" and isinstance(value, int):
         return formats.amount(value, field)
     if isinstance(value, list):
-        return phrases.joined([str(each) for each in value]) or "-"
+        return words.joined([str(each) for each in value]) or "-"
     return str(words.known(value))
 
 

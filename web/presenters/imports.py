@@ -10,7 +10,6 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.models import Backend, ObservedServer
 from cloudmgr.services.imports import MOST_TOLD, ImportReport
 from web import formats
-from web.presenters import words as phrases
 from web.rendering import Words
 
 _UNFIT = re.compile(r"[^a-z0-9-]+")
@@ -161,7 +160,7 @@ def seen(words: Words, row: ObservedServer, backend: Backend) -> Seen:
         power=words.label("server_state", row.power),
         size=f"{row.vcpus}C{formats.number(row.memory_mib / 1024)}G" if sized and row.memory_mib else "",
         arch=words.label("architecture", row.arch),
-        addresses=phrases.joined([*row.ipv4, *row.ipv6]),
+        addresses=words.joined([*row.ipv4, *row.ipv6]),
         last_seen_at=row.last_seen_at,
     )
 
@@ -189,6 +188,6 @@ def _passed(words: Words, line: Mapping[str, Any]) -> str:
 
 
 def _amounts(words: Words, amounts: Mapping[str, int]) -> str:
-    return phrases.joined(
+    return words.joined(
         [f"{words.key_label(key)} {formats.amount(amount, key)}" for key, amount in amounts.items() if amount]
     )

@@ -12,7 +12,6 @@ from cloudmgr.domain.messages import N_
 from cloudmgr.services import approval_policy
 from cloudmgr.services.deputies import DeputyRow
 from web import formats
-from web.presenters.words import joined
 from web.rendering import Words
 
 _VOCABULARY = {
@@ -98,11 +97,15 @@ def _conditions(words: Words, when: When) -> list[tuple[str, str]]:
     lines = []
     for name, value in when.told().items():
         if isinstance(value, dict):
-            told = joined([f"{words.key_label(key)} ≥ {formats.amount(least, key)}" for key, least in value.items()])
+            told = words.joined(
+                [f"{words.key_label(key)} ≥ {formats.amount(least, key)}" for key, least in value.items()]
+            )
         elif isinstance(value, bool):
             told = words.label("yes_no", str(value).lower())
         else:
-            told = joined([words.label(_VOCABULARY[name], each) if name in _VOCABULARY else each for each in value])
+            told = words.joined(
+                [words.label(_VOCABULARY[name], each) if name in _VOCABULARY else each for each in value]
+            )
         lines.append((words.label("policy_condition", name), told))
     return lines
 
@@ -110,7 +113,7 @@ def _conditions(words: Words, when: When) -> list[tuple[str, str]]:
 def _stage(words: Words, stage: StageRule) -> StageLine:
     return StageLine(
         words.translate(stage.name),
-        joined([_seat(words, seat) for seat in stage.seats]),
+        words.joined([_seat(words, seat) for seat in stage.seats]),
         words.label("approval_mode", stage.mode) if len(stage.seats) > 1 else "",
         stage.sla_working_days,
         _late(words, stage),
@@ -130,7 +133,7 @@ def _late(words: Words, stage: StageRule) -> str:
         )
     if stage.on_timeout is not OnTimeout.NONE:
         told.append(words.translate(N_("on timeout: {deed}"), deed=words.label("on_timeout", stage.on_timeout)))
-    return joined(told)
+    return words.joined(told)
 
 
 def _seat(words: Words, seat: SeatRule) -> str:

@@ -1,6 +1,6 @@
 """Small phrases made of several facts: sizes, addresses, leases, people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -45,11 +45,6 @@ def seat(words: Words, view: SeatView) -> str:
     return words.translate(
         N_("{person} on behalf of {absent}"), person=view.decider.display_name, absent=view.absent.display_name
     )
-
-
-def joined(values: Sequence[str]) -> str:
-    """Return a list as people read it."""
-    return "、".join(values)
 
 
 def failure(words: Words, stored: Mapping[str, Any] | None) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cloudmgr.services.catalogue import ZoneView
-from web.presenters import words as phrases
 from web.presenters.quota import Bar, in_order
+from web.rendering import Words
 
 _PHYSICAL_PCT = 100
 
@@ -35,7 +35,7 @@ class ZoneLine:
     last_seen_at: datetime | None
 
 
-def line(view: ZoneView, zone_names: Mapping[str, str]) -> ZoneLine:
+def line(words: Words, view: ZoneView, zone_names: Mapping[str, str]) -> ZoneLine:
     """Arrange one pool."""
     zone, backend = view.zone, view.backend
     return ZoneLine(
@@ -52,7 +52,7 @@ def line(view: ZoneView, zone_names: Mapping[str, str]) -> ZoneLine:
         tier=backend.tier,
         health=view.standing.health,
         freshness=view.standing.freshness,
-        network_zones=phrases.joined([zone_names.get(name, name) for name in sorted(view.network_zones)]),
+        network_zones=words.joined([zone_names.get(name, name) for name in sorted(view.network_zones)]),
         bars=_bars(view),
         overcommit=[
             (each.resource, each.ratio_pct) for each in view.inventory or () if each.ratio_pct != _PHYSICAL_PCT
