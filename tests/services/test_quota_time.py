@@ -131,7 +131,7 @@ def test_what_is_lent_is_told_in_the_units_of_people(
     for event in ("loan.offered", "loan.signed"):
         english, chinese = sentences(session, event)
         assert "40 GiB of memory; 20 vCPU" in english
-        assert "内存（GiB） 40; vCPU 20" in chinese
+        assert "内存（GiB） 40；vCPU 20" in chinese
     english, chinese = sentences(session, "loan.overdue")
     assert "; 2 GiB of memory is still in use there" in english
     assert "内存（GiB） 2仍在使用" in chinese
