@@ -19,7 +19,7 @@ from cloudmgr.domain.access import Action, Actor
 from cloudmgr.domain.events import Event
 from cloudmgr.domain.masking import mask_phone
 from cloudmgr.domain.messages import Translator
-from cloudmgr.domain.phases import RequestPhase
+from cloudmgr.domain.phases import RequestKind, RequestPhase
 from cloudmgr.http import streams
 from cloudmgr.http.context import context_of, language_of
 from cloudmgr.http.deps import ActorDep, PageDep, SessionDep, encode_cursor
@@ -108,7 +108,7 @@ def list_requests(
     phase: Annotated[list[RequestPhase] | None, Query(description="One or more phases.")] = None,
     project: UUID | None = None,
     mine: Annotated[bool, Query(description="Only those you made.")] = False,
-    kind: Annotated[str | None, Query(max_length=16)] = None,
+    kind: RequestKind | None = None,
     number: Annotated[str | None, Query(max_length=32)] = None,
 ) -> Response:
     """List the requests you may read, newest first."""

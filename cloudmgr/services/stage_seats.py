@@ -23,15 +23,12 @@ class SeatView:
 
 def seats_of(session: Session, view: RequestView) -> dict[uuid.UUID, list[SeatView]]:
     """Return the seats of each stage: those that decided, in turn, then those whose decision would still count."""
-    seats = approvals.seats(session, [stage.id for stage in view.stages])
     decided = {approval.seat_id: (approval, person) for approval, person in view.approvals}
-    named = {seat.person_id for each in seats.values() for seat in each} - {None}
-    people = approvals.people(
-        session, [*named, *(each.on_behalf_of_id for each, _ in decided.values() if each.on_behalf_of_id)]
-    )
+    people = approvals.people(session, [each.on_behalf_of_id for each, _ in decided.values() if each.on_behalf_of_id])
+    people |= {person.id: person for _, person in view.seats if person is not None}
     found = {}
     for stage in view.stages:
-        of_stage = seats.get(stage.id, [])
+        of_stage = [seat for seat, _ in view.seats if seat.stage_id == stage.id]
         done = [_decided(seat, *decided[seat.id], people) for seat in of_stage if seat.id in decided]
         done.sort(key=lambda each: each.decision.created_at if each.decision else stage.created_at)
         found[stage.id] = [
