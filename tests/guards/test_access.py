@@ -440,4 +440,4 @@ def test_pages_open_for_the_roles_of_the_table_only(place: Place, method: str, p
 
 
 def _page_ids(place: Place) -> dict[str, str]:
-    return {"account_id": place.ids["account"], "loan_id": place.ids["loan"]}
+    return {"account_id": place.ids["account"], "loan_id": place.ids["loan"], "term_id": place.ids["term"]}
