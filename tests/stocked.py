@@ -196,7 +196,8 @@ def copied(template: World, home: Path) -> World:
         url = parsed.set(database=name).render_as_string(hide_password=False)
         changes["database"] = template.settings.database.model_copy(update={"url": url})
     settings = template.settings.model_copy(update=changes)
-    return replace(template, settings=settings, engine=make_engine(settings.database_url, synchronous="NORMAL"))
+    engine = make_engine(settings.database_url, synchronous="NORMAL")
+    return replace(template, settings=settings, engine=engine, people=dict(template.people))
 
 
 def dropped(world: World) -> None:

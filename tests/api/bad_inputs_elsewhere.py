@@ -15,7 +15,7 @@ def put(
 
 
 QUOTAS: Iterable[Bad] = (
-    put("limits left out of a replacement", 422, "limit_omitted", "vcpus", "quota", "limits", limits={"servers": 5}, reason="测试"),
+    put("limits left out of a replacement", 422, "limit_omitted", "vCPU", "quota", "limits", limits={"servers": 5}, reason="测试"),
     put("a limit below nothing", 422, "invalid", "-1", "quota", "limits.servers", "PATCH", limits={"servers": -1}, reason="测试"),
     put("a limit beyond all numbers", 422, "invalid", "", "quota", "limits.servers", "PATCH", limits={"servers": 10**20}, reason="测试"),
     put("a limit as text", 422, "invalid", "整数", "quota", "limits.servers", "PATCH", limits={"servers": "5"}, reason="测试"),
@@ -23,7 +23,7 @@ QUOTAS: Iterable[Bad] = (
     put("a dimension that is not", 422, "invalid", "colour", "quota", "limits.vcpus{colour=red}", "PATCH", limits={"vcpus{colour=red}": 5}, reason="测试"),
     put("no reason", 422, "invalid", "必填", "quota", "reason", "PATCH", limits={"servers": 5}),
     put("no limits", 422, "invalid", "至少 1", "quota", "limits", "PATCH", limits={}, reason="测试"),
-    put("no limit at the root", 422, "root_limit_required", "servers", "quota", "limits", "PATCH",
+    put("no limit at the root", 422, "root_limit_required", "云主机", "quota", "limits", "PATCH",
         account="{root_account}", limits={"servers": None}, reason="测试"),
     put("limits without the right", 403, "forbidden", "角色", "requester", None, "PATCH", limits={"servers": 5}, reason="测试"),
     put("one's own district's limits", 403, "forbidden", "芙蓉区", "admin", None, "PATCH",
